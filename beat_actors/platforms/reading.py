@@ -105,6 +105,11 @@ def name(value: str) -> str:
     return composed(value.lower())
 
 
+def quoted(value: object) -> str:
+    """A value of an answer as an error names it: as JSON has it, and not more of it than a line holds."""
+    return "null" if value is None else repr(str(value)[:80])
+
+
 def instant(value: Time) -> datetime | None:
     """Seconds, milliseconds or microseconds since the epoch, or an ISO time with its zone, as a time in UTC."""
     try:

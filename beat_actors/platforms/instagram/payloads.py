@@ -13,7 +13,7 @@ import msgspec
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import ErrorRule, FetchSpec, Outcome
 from beat_actors.platforms.keeping import without
-from beat_actors.platforms.reading import Count, Flag, Id, Time, count, decoder, given, instant, text
+from beat_actors.platforms.reading import Count, Flag, Id, Time, count, decoder, given, instant, quoted, text
 
 ALPHABET = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
 
@@ -251,7 +251,7 @@ def the_id(value: Id | None, path: str) -> str:
     """An id that must be there. Raises `Malformed` where it is not a number."""
     found = bare_id(value)
     if found is None or not NUMBER.fullmatch(found):
-        raise Malformed(f"{str(value)[:80]!r} is not an id", path=path)
+        raise Malformed(f"{quoted(value)} is not an id", path=path)
     return found
 
 

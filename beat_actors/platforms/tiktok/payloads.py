@@ -9,7 +9,7 @@ import msgspec
 
 from beat_actors.errors import Malformed
 from beat_actors.platforms.interface import FetchSpec, told
-from beat_actors.platforms.reading import Count, Flag, Id, count, flag, given, silent_on, text
+from beat_actors.platforms.reading import Count, Flag, Id, count, flag, given, quoted, silent_on, text
 from beat_actors.platforms.tiktok.entities import TikTokAccount
 
 PROFILE_TELLS = told(TikTokAccount, always={"full_name", "biography", "external_url"})
@@ -98,7 +98,7 @@ def exact(both: tuple[msgspec.Struct | None, msgspec.Struct | None], field: str,
 def the_id(value: Id | None, path: str) -> str:
     """The id of a thing that is nothing without one. Raises `Malformed` where it is no number."""
     if value is None or not ID.fullmatch(str(value)) or str(value) == "0":
-        raise Malformed(f"{str(value)[:80]!r} is not an id", path=path)
+        raise Malformed(f"{quoted(value)} is not an id", path=path)
     return str(value)
 
 

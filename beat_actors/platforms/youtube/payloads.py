@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from beat_actors.errors import Malformed
-from beat_actors.platforms.reading import Count, Id, count
+from beat_actors.platforms.reading import Count, Id, count, quoted
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ class Status(Resource):
 def the_id(value: Id | None, path: str) -> str:
     """An id that must be there. Raises `Malformed`."""
     if value is None or not ID.fullmatch(str(value)):
-        raise Malformed(f"{str(value)[:80]!r} is not an id", path=path)
+        raise Malformed(f"{quoted(value)} is not an id", path=path)
     return str(value)
 
 
