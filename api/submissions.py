@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -26,7 +26,7 @@ from beat_actors.access import grants
 from beat_actors.access.keyring import Caller
 from beat_actors.access.scopes import Scope
 from beat_actors.errors import BadInput, BeatError, Forbidden, SubjectErased, TooManyOpen
-from beat_actors.moments import moment
+from beat_actors.moments import check_ahead
 from beat_actors.privacy.erasures import refused
 from beat_actors.requests import intake, views
 from beat_actors.requests.intake import Accepted, NewRequest, Prepared
@@ -115,13 +115,8 @@ def prepared(item: Any, caller: Caller, *, keyed: bool) -> Prepared:
             tags=given.tags,
         )
     )
-    if given.expires_at is not None and not keyed:
-        now = datetime.now(UTC)
-        if given.expires_at <= now:
-            raise BadInput(
-                f"expires_at has passed ({moment(given.expires_at)}; it is {moment(now)}): give a later time, or none",
-                field="expires_at",
-            )
+    if not keyed:
+        check_ahead(given.expires_at, "expires_at")
     if found.first.owner is not None and not (account_is_its_own(caller) or operates(caller)):
         raise Forbidden(
             f"{given.flow} uses the credential of its owner: it needs a key of an account that holds the owner, or one with the scope "

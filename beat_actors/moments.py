@@ -26,6 +26,13 @@ def planned(value: datetime, name: str) -> datetime:
     return at
 
 
+def check_ahead(at: datetime | None, name: str) -> None:
+    """Raises `BadInput` for a time that has passed."""
+    now = datetime.now(UTC)
+    if at is not None and at <= now:
+        raise BadInput(f"{name} has passed ({moment(at)}; it is {moment(now)}): give a later time, or none", field=name)
+
+
 def moment(at: datetime) -> str:
     """A time as every text for people has it: in UTC, to the second."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -38,7 +38,7 @@ def scrape(
     flow
         The flow to run. Without it, the first flow for profiles that takes a name of this shape.
     posts
-        How many recent posts are wanted beside each profile; the flow's own number (12) if not given.
+        How many recent posts are wanted beside each profile. The default is that of the flow: 12 for most platforms, 0 for youtube.
     priority
         customer, standard or batch.
     timeout

@@ -106,7 +106,7 @@ async def cancel(
 
 async def expire(transaction: Transaction, ids: Collection[int]) -> list[int]:
     """End those of these requests whose deadline has passed, as FAILED; the ids that did."""
-    error = {"code": "expired", "message": "its deadline passed before it could be completed"}
+    error = {"code": "expired", "message": "its deadline (expires_at) passed before it could be completed"}
     return await _end(transaction, ids, Status.FAILED, error, late=True)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from beat_actors.database import Database, Statements
 from beat_actors.errors import KeyReused, LimitsUnavailable, RateLimitError, Standing
+from beat_actors.moments import check_ahead
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.quotas.limiter import StackedLimiter, Taken
 from beat_actors.quotas.off_peak import moment
@@ -84,6 +85,7 @@ async def refresh(database: Database, limiter: StackedLimiter, wanted: Refresh) 
     prepared = intake.prepare(request)
     if (stored := await _stored(database, prepared)) is not None:
         return stored
+    check_ahead(wanted.expires_at, "expires_at")
     try:
         taken = await limiter.take(stack, str(prepared.params[declared.param]), wanted.priority, wanted.account_id)
     except RateLimitError as refusal:

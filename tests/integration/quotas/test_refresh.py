@@ -359,6 +359,7 @@ async def test_limits_are_shown_with_pace_and_forecast_and_reset_on_record(
         (route(), {"priority": "at once"}, 400),
         (route(), {"unknown": 1}, 400),
         (route(), {"expires_at": "2030-01-01T00:00:00"}, 400),
+        (route(), {"expires_at": "2020-01-01T00:00:00Z"}, 400),
     ],
 )
 async def test_what_is_not_understood_is_not_counted(open_api, valkey, settings, path, body, status) -> None:
