@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from beat_actors.chaos import BRIEF, FAULTS, FULL, Fault, Report, Rig, Timing, matrix_table, rehearse
 from beat_actors.cli.output import FAILED, say, show_rows, tell
 from beat_actors.cli.session import quiet_logs
-from beat_actors.errors import BadInput
+from beat_actors.errors import BadInput, UnknownName
 
 BEGIN, END = "<!-- the matrix: written by `make chaos` -->", "<!-- the matrix ends -->"
 
@@ -181,7 +181,7 @@ def _chosen(only: str, brief: bool) -> list[Fault]:
         if any(fnmatchcase(fault.name, pattern) for pattern in patterns) and (fault.brief or not brief)
     ]
     if not chosen:
-        raise BadInput(f"no fault is called {only!r}; `beat chaos --list` names them", field="only")
+        raise UnknownName(f"no fault is called {only!r}; `beat chaos --list` names them", field="only")
     return chosen
 
 

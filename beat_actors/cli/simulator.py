@@ -9,12 +9,14 @@ from cyclopts import App, Parameter
 from beat_actors.cli.names import KindOfFault, SourceName
 from beat_actors.cli.output import say, show_json, show_rows
 from beat_actors.cli.session import settings_in_force
-from beat_actors.errors import BadSettings
+from beat_actors.errors import BadSettings, UnknownName
 from beat_actors.simulator.client import SimulatorClient
 from beat_actors.simulator.config import SimulatorConfig
+from beat_actors.simulator.faults import FaultKind
 from beat_actors.simulator.server import run as serve
 
 T = TypeVar("T")
+KINDS = ("malformed", *FaultKind)
 app = App(name="simulator", help="Simulated providers: run them, read their ledger, inject faults.")
 
 
@@ -74,6 +76,8 @@ def fault(
     seed
         Whether a call suffers depends on this number and on what the call asks for. The same call is always answered in the same way.
     """
+    if kind not in KINDS:
+        raise UnknownName(f"no fault kind {kind!r}; there is: {', '.join(KINDS)}", field="kind")
     given = {
         "operation": operation,
         "credential": credential,

@@ -10,7 +10,7 @@ from beat_actors.cli.connect import describe_limit
 from beat_actors.cli.output import FAILED, UNAVAILABLE, printable, say, show_document, show_json, show_rows, tell
 from beat_actors.cli.session import Session, run
 from beat_actors.credentials.info import CredentialInfo
-from beat_actors.errors import BadInput
+from beat_actors.errors import BadInput, UnknownName
 from beat_actors.pipeline.trial import CANDIDATES, Trial, check_params, try_once, wanted_params
 from beat_actors.platforms.interface import FetchSpec, Limit, Outcome, Source
 from beat_actors.platforms.registry import platforms, source_named
@@ -52,7 +52,7 @@ def try_(
         _list(declared, json)
         return 0
     if operation not in declared.endpoints:
-        raise BadInput(
+        raise UnknownName(
             f"{source} has no operation {operation!r}; it has: {', '.join(declared.endpoints)}", field="operation"
         )
     given = dict(_pair(text) for text in params)

@@ -10,7 +10,7 @@ from beat_actors.access.reader import OPERATOR, Reader
 from beat_actors.data import reading
 from beat_actors.data.items import Item, Origin
 from beat_actors.database import Statements, Transaction
-from beat_actors.errors import BadInput, NotFound
+from beat_actors.errors import NotFound, UnknownName
 from beat_actors.platforms.interface import Entity, Platform
 from beat_actors.shapes import one_of
 
@@ -62,9 +62,9 @@ async def provenance(
     field: str | None = None,
     reader: Reader = OPERATOR,
 ) -> Provenance:
-    """Of all fields, or of one. Two statements. Raises `BadInput` for a field that the thing does not have, and `NotFound`."""
+    """Of all fields, or of one. Two statements. Raises `UnknownName` for a field that the thing does not have, and `NotFound`."""
     if field is not None and field not in entity.fields:
-        raise BadInput(
+        raise UnknownName(
             f"{entity.kind} have no field {field[:80]!r}; they have {', '.join(entity.fields)}", field="field"
         )
     item = await reading.find(transaction, platform, entity, name, reader=reader)

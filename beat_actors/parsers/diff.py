@@ -15,7 +15,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from beat_actors.database import Composed, Database, Statement, Statements, arrays
-from beat_actors.errors import BadInput, Malformed, Missing, NotFound, ObjectMissing, ObjectsUnavailable, Private
+from beat_actors.errors import (
+    BadInput,
+    Malformed,
+    Missing,
+    NotFound,
+    ObjectMissing,
+    ObjectsUnavailable,
+    Private,
+    UnknownName,
+)
 from beat_actors.parsers.comparison import Change, Observation, Reasons, Tally, observation
 from beat_actors.payloads.reading import TOGETHER, Located, bucket_of, parts, read_located
 from beat_actors.pipeline.entities import SUBJECTS, logged
@@ -171,7 +180,7 @@ class Comparing:
         name, declared = source_named(source)
         if operation not in declared.endpoints:
             known = ", ".join(sorted(declared.endpoints))
-            raise BadInput(f"{source} has no operation {operation!r}; it has: {known}", field="operation")
+            raise UnknownName(f"{source} has no operation {operation!r}; it has: {known}", field="operation")
         self._database = database
         self._platform: Platform = platforms()[name]
         self._source, self._operation = source, operation

@@ -270,17 +270,17 @@ class Admin:
     def _known(self, source: str, operation: str | None = None) -> None:
         if source == media.SOURCE:
             if operation is not None and operation not in media.OPERATIONS:
-                raise _refused(400, f"media has no operation {operation!r}; it has: {', '.join(media.OPERATIONS)}")
+                raise _refused(404, f"media has no operation {operation!r}; it has: {', '.join(media.OPERATIONS)}")
             return
         provider = self._simulator.providers.get(source)
         if provider is None:
             raise _refused(
-                400,
+                404,
                 f"there is no simulated provider {source!r}; there is: {', '.join(sorted(self._simulator.providers))}",
             )
         names = [each.name for each in provider.operations]
         if operation is not None and operation not in names:
-            raise _refused(400, f"{source} has no operation {operation!r}; it has: {', '.join(names)}")
+            raise _refused(404, f"{source} has no operation {operation!r}; it has: {', '.join(names)}")
 
 
 def _windows(bodies: Sequence[WindowBody]) -> list[Window]:

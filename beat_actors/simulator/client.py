@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 import aiohttp
 import msgspec
 
-from beat_actors.errors import BadInput
+from beat_actors.errors import BadInput, UnknownName
 from beat_actors.simulator.faults import ActiveFault
 from beat_actors.simulator.happenings import Happened
 from beat_actors.simulator.ledger import LedgerReport
@@ -20,6 +20,12 @@ class SimulatorRefused(BadInput):
     """The simulator did not do what it was asked to; the message is its own."""
 
     code = "simulator_refused"
+
+
+class UnknownToSimulator(SimulatorRefused, UnknownName):
+    """The simulator has no provider, operation or fault of this name; the message lists those that it has."""
+
+    code = UnknownName.code
 
 
 class SimulatorClient:
@@ -149,7 +155,8 @@ class SimulatorClient:
         async with self._session.request(method, self._base + path, data=data) as response:
             answer = await response.read()
             if response.status >= 400:
-                raise SimulatorRefused(_sentence(answer) or f"HTTP {response.status}")
+                refusal = UnknownToSimulator if response.status == 404 else SimulatorRefused
+                raise refusal(_sentence(answer) or f"HTTP {response.status}")
             return answer
 
 

@@ -106,6 +106,8 @@ def test_bad_usage_is_one_sentence_and_code_2(line: list[str], capsys: pytest.Ca
         ["scrape", "nowhere", "x"],
         ["scrape", "instagram", "x", "--flow", "nothing"],
         ["credentials", "add", "nobody"],
+        ["simulator", "fault", "earthquake", "lama"],
+        ["chaos", "--only", "nothing"],
     ],
 )
 def test_a_name_that_nothing_has_is_code_4(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
