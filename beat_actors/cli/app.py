@@ -180,7 +180,7 @@ def invoke(arguments: Sequence[str]) -> int:
         code = app(given, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        tell(f"{_said(error)} See: {' '.join(('beat', *(error.command_chain or ()), '--help'))}")
+        tell(f"{_said(error)} See: `{' '.join(('beat', *(error.command_chain or ()), '--help'))}`")
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -222,7 +222,7 @@ def _without_url(given: Sequence[str]) -> tuple[list[str], str | None]:
 def _refusal(given: Sequence[str], url: str | None) -> str | None:
     """Why this is not done: it is not installed, or it would be done to another Beat than the one that was named."""
     if url == "":
-        return "--url names the API of a Beat elsewhere, such as --url https://beat.example.com. See: beat --help"
+        return "--url names the API of a Beat elsewhere, such as --url https://beat.example.com. See: `beat --help`"
     words = _words(given)
     command = words[0] if words else None
     if command is not None and given[0] == command and command not in app and not command.startswith("__"):

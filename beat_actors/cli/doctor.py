@@ -1,8 +1,9 @@
 """`beat doctor`: checks every dependency, and says how to fix what is wrong. One line for each check."""
 
 import asyncio
+import sys
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated
 
 import msgspec
@@ -28,9 +29,22 @@ def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> int:
     if json:
         show_json([{"check": f.check, "ok": not f.fix, "found": f.found, "fix": f.fix} for f in findings])
     else:
-        rows = [("WRONG" if f.fix else "ok", f.check, f.found, f.fix) for f in findings]
-        show_rows(("status", "check", "found", "how to fix it"), rows, prose=("found", "how to fix it"))
+        _show(findings)
     return FAILED if any(f.fix for f in findings) else 0
+
+
+def _show(findings: Sequence[Finding]) -> None:
+    """A line for each; on a terminal, what is wrong has how to fix it below it."""
+    if not sys.stdout.isatty():
+        rows = [("WRONG" if f.fix else "ok", f.check, f.found, f.fix) for f in findings]
+        show_rows(("status", "check", "found", "how to fix it"), rows)
+        return
+    lines = []
+    for one in findings:
+        lines.append(("WRONG" if one.fix else "ok", one.check, one.found))
+        if one.fix:
+            lines.append(("", "", f"fix: {one.fix}"))
+    show_rows(("status", "check", "found"), lines, prose=("found",))
 
 
 def _here() -> list[Finding]:

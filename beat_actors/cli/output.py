@@ -26,11 +26,16 @@ FAILED, BAD_INPUT, UNAVAILABLE, NOT_FOUND, TIMED_OUT, INTERRUPTED = 1, 2, 3, 4, 
 MOST_SAID = 240
 UNSEEN = re.compile(r"[^\n -~]")
 
-IDS = frozenset({"id", "request", "newest", "credential", "webhook"})
+IDS = frozenset({"id", "request", "fetch", "newest", "credential", "webhook"})
 """Columns of numbers that are names, which are shown as they are typed."""
 Item = TypeVar("Item")
-GAP, LEAST_PROSE = 2, 24
-"""Cells between two columns; cells that a column of words needs to be read."""
+GAP, LEAST_PROSE, BELOW = 2, 24, 4
+"""Cells between two columns; cells that a column of words needs to be read; cells before words that stand below their row."""
+COMMAND = re.compile(r"`(?:beat|curl|docker|make|pip|python) [^`]*`")
+KEPT = "\0"
+"""Stands for a space at which no line ends."""
+NAMED = re.compile(r" {0,4}\S+(?: \S+){0,2} {2,}(?=\S)")
+"""What a line begins with that has a name or a time, and a gap behind it."""
 
 Flag = Annotated[bool, Parameter(negative="")]
 
@@ -109,10 +114,10 @@ def reason_of(error: Mapping[str, object]) -> str:
 
 
 def say(text: str, style: str = "", *, whole: bool = False) -> None:
-    """A sentence on standard output, on one line when piped. On a terminal its lines end between words; `whole`: it stays one line, which the
-    terminal may wrap, so that a document in it can be copied."""
+    """A sentence on standard output, on one line when piped. On a terminal its lines end between words, and go on below what stands behind a
+    name or a time; `whole`: it stays one line, which the terminal may wrap, so that a document in it can be copied."""
     if sys.stdout.isatty():
-        lines = [text] if whole else [part for line in text.split("\n") for part in Lines(out.width).wrap(line) or [""]]
+        lines = [text] if whole else [part for line in text.split("\n") for part in hanging(line, out.width)]
         out.print(Text("\n".join(lines), style=style), soft_wrap=True)
     else:
         print(text, flush=True)
@@ -122,7 +127,8 @@ def tell(message: object) -> None:
     """A sentence on standard error."""
     text = "\n".join(printable(line) for line in str(message).splitlines())
     if sys.stderr.isatty():
-        err.print(Text.assemble(("beat: ", "bold red"), text))
+        first, *rest = [part for line in f"beat: {text}".split("\n") for part in Lines(err.width).wrap(line) or [""]]
+        err.print(Text.assemble((first[:6], "bold red"), "\n".join([first[6:], *rest])), soft_wrap=True)
     else:
         print(f"beat: {text}", file=sys.stderr, flush=True)
 
@@ -192,13 +198,16 @@ def show_rows(
             tell(empty)
     elif rows:
         columns, rows = _filled(columns, rows)
-        fitting = _fitting(columns, rows, prose, spare if len(rows) > 1 else ())
-        if fitting is None:
-            _print_blocks(columns, rows)
-        else:
+        spare = spare if len(rows) > 1 else ()
+        words = [column for column in columns if column in prose]
+        if (fitting := _fitting(columns, rows, prose, spare)) is not None:
             out.print(table(*fitting, prose))
+        elif len(rows) > 1 and len(words) == 1 and (beside := _fitting(columns, rows, prose, (*words, *spare), 1)):
+            _print_with_words_below(*beside, [row[columns.index(words[0])] for row in rows])
+        else:
+            _print_blocks(columns, rows)
     elif empty:
-        out.print(Text(empty, style="dim"))
+        say(empty, "dim")
 
 
 def _filled(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[list[str], list[list[object]]]:
@@ -208,10 +217,11 @@ def _filled(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> tuple[l
 
 
 def _fitting(
-    columns: list[str], rows: list[list[object]], prose: Collection[str], spare: Sequence[str]
+    columns: list[str], rows: list[list[object]], prose: Collection[str], spare: Sequence[str], without: int = 0
 ) -> tuple[list[str], list[list[object]]] | None:
-    """The columns that fit as a table, without as many of the `spare` ones as it takes; None where they do not fit even then."""
-    for left_out in range(len(spare) + 1):
+    """The columns that fit as a table, without as many of the `spare` ones as it takes, and at least `without` of them; None where they do
+    not fit even then."""
+    for left_out in range(without, len(spare) + 1):
         kept = [index for index, column in enumerate(columns) if column not in spare[:left_out]]
         some = [columns[index] for index in kept], [[row[index] for index in kept] for row in rows]
         if _fits(*some, prose):
@@ -221,21 +231,61 @@ def _fitting(
 
 def _fits(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Collection[str]) -> bool:
     """Whether the table has room for every cell that stays whole, and for words enough of the others."""
-    width = 0
-    for index, column in enumerate(columns):
-        longest = max([len(column), *(_as_text(row[index], column).cell_len for row in rows)])
-        width += GAP + (min(longest, LEAST_PROSE) if column in prose else longest)
-    return width - GAP <= out.width
+    return _widths(columns, rows, prose) is not None
+
+
+def _widths(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Collection[str]) -> list[int] | None:
+    """How wide each column is; those of words share what the others leave. None where they get too little."""
+    wanted = [
+        max([len(column), *(_as_text(row[index], column).cell_len for row in rows)])
+        for index, column in enumerate(columns)
+    ]
+    given = [
+        min(width, max(LEAST_PROSE, *(longest(printable(row[index])) for row in rows))) if column in prose else width
+        for index, (column, width) in enumerate(zip(columns, wanted, strict=True))
+    ]
+    room = out.width + GAP - sum(width + GAP for width in given)
+    if room < 0:
+        return None
+    while room and (short := [index for index, width in enumerate(given) if width < wanted[index]]):
+        for index in short:
+            more = min(wanted[index] - given[index], max(room // len(short), 1), room)
+            given[index] += more
+            room -= more
+    return given
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], prose: Collection[str] = ()) -> Table:
     made = Table(box=None, header_style="dim", pad_edge=False, padding=(0, GAP, 0, 0))
+    widths = _widths(columns, rows, prose) or [out.width] * len(columns)
     for index, column in enumerate(columns):
         number = all(isinstance(row[index], int | float | None) for row in rows)
         made.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=column not in prose)
     for row in rows:
-        made.add_row(*(_as_text(cell, column) for cell, column in zip(row, columns, strict=True)))
+        made.add_row(*(_cell(*each, prose) for each in zip(row, columns, widths, strict=True)))
     return made
+
+
+def _cell(value: object, column: str, width: int, prose: Collection[str]) -> Text:
+    text = _as_text(value, column)
+    if column not in prose or text.cell_len <= width:
+        return text
+    return Text("\n".join(Lines(width).wrap(text.plain)), style=text.style)
+
+
+def _print_with_words_below(columns: list[str], rows: list[list[object]], words: Sequence[object]) -> None:
+    """A line for each row, and below it the words that it has no room for."""
+    head, *lines = out.render_lines(table(columns, rows), out.options, pad=False)
+    told = Text()
+    for line, said in zip([head, *lines], ["", *words], strict=True):
+        for one in line:
+            told.append(one.text, one.style or "")
+        told.rstrip()
+        told.append("\n")
+        for part in Lines(out.width - BELOW).wrap(printable(said)):
+            told.append(f"{'':<{BELOW}}{part}\n")
+    told.rstrip()
+    out.print(told, soft_wrap=True)
 
 
 def _print_blocks(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -255,12 +305,34 @@ def _print_blocks(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> N
 
 
 class Lines(textwrap.TextWrapper):
-    """Lines that end between words, or between members of JSON, which has no spaces."""
+    """Lines that end between words, or between members of JSON, which has no spaces. A command in backticks stays on one line, so that it can
+    be copied; one that is wider than a line goes on behind a backslash, as the shell reads it."""
 
     wordsep_simple_re = re.compile(r"(\s+|(?<=,)(?=[\"{\[]))")
 
-    def __init__(self, width: int) -> None:
-        super().__init__(width, break_long_words=False, break_on_hyphens=False)
+    def __init__(self, width: int, hang: int = 0) -> None:
+        super().__init__(width, subsequent_indent=" " * hang, break_long_words=False, break_on_hyphens=False)
+
+    def wrap(self, text: str) -> list[str]:
+        return [line.replace(KEPT, " ") for line in super().wrap(COMMAND.sub(self._kept, text))]
+
+    def _kept(self, command: re.Match[str]) -> str:
+        room = self.width - len(self.subsequent_indent)
+        parts = [command[0]]
+        if len(command[0]) > room:
+            parts = textwrap.wrap(command[0], room - 2, break_long_words=False, break_on_hyphens=False)
+        return " ".join(part.replace(" ", KEPT) + (f"{KEPT}\\" if part is not parts[-1] else "") for part in parts)
+
+
+def longest(text: str) -> int:
+    """The cells of the longest command of a text."""
+    return max((len(command[0]) for command in COMMAND.finditer(text)), default=0)
+
+
+def hanging(line: str, width: int) -> list[str]:
+    """A line that goes on below what stands behind its name or its time."""
+    named = NAMED.match(line)
+    return Lines(width, len(named[0]) if named else 0).wrap(line) or [""]
 
 
 def show_fields(fields: Sequence[tuple[str, object]]) -> None:

@@ -3,11 +3,8 @@
 from beat_actors.cli.names import PlatformName
 from beat_actors.cli.operators import ask
 from beat_actors.cli.operators.provenance import There
-from beat_actors.cli.output import Flag, show_json, show_rows
+from beat_actors.cli.output import Flag, in_words, show_json, show_rows
 from beat_actors.data.provenance import FieldProvenance
-
-WIDEST = 40
-"""Characters of a value in the table."""
 
 
 def provenance(
@@ -43,8 +40,7 @@ def provenance(
 
 
 def _row(name: str, one: FieldProvenance) -> tuple[object, ...]:
-    value = str(one.value) if one.state == "known" else one.state
-    shown = value if len(value) <= WIDEST else f"{value[: WIDEST - 3]}..."
-    at = f"{one.observed_at:%Y-%m-%d %H:%M:%S}" if one.observed_at else "-"
-    rest = (one.source, one.request, one.fetch, one.operation, one.parser_version, one.software)
-    return (name, shown, at, *("-" if each is None else each for each in rest))
+    value = in_words(one.value) if one.state == "known" else one.state
+    return (
+        name, value, one.observed_at, one.source, one.request, one.fetch, one.operation, one.parser_version, one.software,
+    )  # fmt: skip

@@ -337,6 +337,10 @@ def _table(rows: Sequence[Sequence[Text | str]], width: int) -> list[Text]:
 
 
 def _cut(text: Text, width: int) -> Text:
+    """The words that fit; a part of a number or of a name would be another one."""
+    if text.cell_len <= width:
+        return text
     cut = text.copy()
-    cut.truncate(width, overflow="ellipsis")
-    return cut
+    cut.truncate(width - 1)
+    words = cut.plain if text.plain[len(cut.plain)] == " " else cut.plain.rpartition(" ")[0]
+    return Text.assemble(cut[: len(words.rstrip())] if words.strip() else cut, "…")

@@ -166,6 +166,11 @@ def _spinner(stack: Stack) -> Iterator[None]:
 
 
 def _invite(stack: Stack) -> None:
+    """What to try; each command can be copied, also from a narrow terminal."""
+
+    def is_narrow(lines: Sequence[str]) -> bool:
+        return sys.stdout.isatty() and max(map(len, lines)) > out.width
+
     beat = program()
     say("")
     say(f"Beat serves at {stack.api_url}/v1/scrape-requests. Stop it with Ctrl-C. In another terminal, try:")
@@ -173,6 +178,14 @@ def _invite(stack: Stack) -> None:
         say(f"  export BEAT_ROOT={stack.home.path}")
     tips = REAL_TIPS if stack.real else TIPS
     width = max(len(command) for command, _ in tips)
-    for command, what in tips:
-        say(f"  {beat} {command:<{width}}  {what}")
-    say(f'  curl -H "authorization: Bearer $(cat {stack.home.path / FILE})" {stack.api_url}/v1/scrape-requests')
+    lines = [f"  {beat} {command:<{width}}  {what}" for command, what in tips]
+    if is_narrow(lines):
+        lines = [line for command, what in tips for line in (f"  {beat} {command}", f"      {what}")]
+    for line in lines:
+        say(line)
+    call = f'  curl -H "authorization: Bearer $(cat {stack.home.path / FILE})"', f"{stack.api_url}/v1/scrape-requests"
+    if is_narrow([" ".join(call)]):
+        say(f"{call[0]} \\", whole=True)
+        say(f"    {call[1]}", whole=True)
+    else:
+        say(" ".join(call))

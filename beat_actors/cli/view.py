@@ -13,12 +13,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from beat_actors.cli.output import STYLES, out, say, table
+from beat_actors.cli.output import STYLES, hanging, out, say, table
 from beat_actors.cli.report import Calls, Progress, Report, State
 from beat_actors.local.service import Status
 from beat_actors.moments import moment
 
-NEWS = 6
+NEWS, LEAST_NEWS = 6, 3
+SIDES, FRAME, GAPS = 4, 6, 3
+"""Cells and lines of the live view that are no lists: its border, what stands above the sources and their names, and empty lines."""
 Services = Callable[[], Sequence[Status]]
 
 
@@ -61,28 +63,40 @@ class View:
 
 
 def picture(progress: Progress, services: Sequence[Status]) -> RenderableType:
-    """One frame of the live view."""
+    """One frame of the live view, which is as high as the terminal at most: sources with few calls go first, and never what happened last."""
+    width = min(out.width, 92)
     head = Table.grid(padding=(0, 2))
     head.add_row(
         Text(f"{progress.ended:,} of {progress.total:,}", style="bold"),
         ProgressBar(total=progress.total, completed=progress.ended, width=32),
         Text(f"{progress.seconds:.0f} s", style="dim"),
     )
-    parts: list[RenderableType] = [head, _words((count, name) for name, count in sorted(progress.statuses.items()))]
-    parts += [Text(), sources_table(progress.sources)]
-    if progress.state is not None:
-        parts += [Text(), *_gauges(progress.state, progress.queues)]
-    parts.append(Text())
-    parts += [Text(news, style="cyan") for news in progress.news[-NEWS:]]
-    if services:
-        parts += [Text(), _services(services)]
+    inner = width - SIDES
+    below = [
+        part
+        for line in (*_gauges(progress.state, progress.queues), *_services(services))
+        for part in _wrapped(line, inner)
+    ]
+    room = out.height - FRAME - len(below)
+    news: list[Text] = []
+    for one in reversed(progress.news[-NEWS:]):
+        told = _wrapped(Text(one, style="cyan"), inner)
+        if len(told) + len(news) > max(LEAST_NEWS, room - len(progress.sources)):
+            break
+        news = [*told, *news]
+    shown = progress.sources[: max(room - len(news), 1)]
+    gap = [Text()] if room - len(news) - len(shown) >= GAPS else []
+    parts: list[RenderableType] = [head, _words((n, name) for name, n in sorted(progress.statuses.items()))]
+    parts += [*gap, sources_table(shown), *gap, *below, *gap, *news]
     return Panel(
-        Group(*parts),
-        title="beat: a rehearsal on simulated data",
-        title_align="left",
-        border_style="dim",
-        width=min(out.width, 92),
+        Group(*parts), title="beat: a rehearsal on simulated data", title_align="left", border_style="dim", width=width
     )
+
+
+def _wrapped(line: Text, width: int) -> list[Text]:
+    """A line as it stands on so many cells: it ends between words."""
+    parts = hanging(line.plain, width)
+    return [line] if len(parts) == 1 else [Text(part, style=line.style) for part in parts]
 
 
 def sources_table(rows: Sequence[Calls]) -> Table:
@@ -142,25 +156,29 @@ def print_report(report: Report) -> None:
     say(report.verdict(), "bold green" if report.good else "bold red")
 
 
-def _gauges(state: State, queues: dict[str, int]) -> list[RenderableType]:
-    fetches = _words([(state.waiting, "waiting"), (state.moving, "moving"), (state.blocked, "lanes blocked")])
-    lines: list[RenderableType] = [Text.assemble(("fetches   ", "dim"), fetches)]
-    if queues:
-        depths = _words((depth, queue) for queue, depth in queues.items())
-        lines.append(Text.assemble(("queues    ", "dim"), depths))
-    resting = Text(f"{state.cooling} credentials cooling down", style="yellow" if state.cooling else "")
+def _gauges(state: State | None, queues: dict[str, int]) -> list[Text]:
+    if state is None:
+        return []
+    fetches = _words([(state.waiting, "waiting"), (state.moving, "moving"), (state.blocked, "blocked groups")])
+    lines = [Text.assemble(("fetches   ", "dim"), fetches)]
+    filled = [(depth, queue) for queue, depth in queues.items() if depth]
+    lines.append(Text.assemble(("queues    ", "dim"), _words(filled) if filled else Text("empty", "dim")))
+    cooling = Text(f"{state.cooling} credentials cooling down", style="yellow" if state.cooling else "")
     breakers = Text(f"breakers open: {state.open or 'none'}", style="yellow" if state.open else "")
-    lines.append(Text.assemble(("cooldown  ", "dim"), resting, "  ", breakers))
+    lines.append(Text.assemble(("cooldown  ", "dim"), cooling, "  ", breakers))
     return lines
 
 
-def _services(services: Sequence[Status]) -> Text:
-    line = Text()
-    for service in services:
-        restarts = f" ({service.restarts} restarts)" if service.restarts else ""
-        line.append(service.name, "dim").append(" ").append(service.state, STYLES.get(service.state, "yellow"))
-        line.append(f"{restarts}  ", "yellow")
-    return line
+def _services(services: Sequence[Status]) -> list[Text]:
+    """How many are up, and by name those that are not or that have restarted."""
+    if not services:
+        return []
+    line = Text.assemble(("services  ", "dim"), (f"{sum(one.state == 'up' for one in services)} up", "green"))
+    for one in services:
+        if one.state != "up" or one.restarts:
+            restarts = f" ({one.restarts} restarts)" if one.restarts else ""
+            line.append(f"  {one.name} {one.state}{restarts}", STYLES.get(one.state, "yellow"))
+    return [line]
 
 
 def _words(pairs: Iterable[tuple[int, str]]) -> Text:

@@ -122,6 +122,7 @@ def deliveries(
         lambda d: (d.id, d.type, d.occurred_at, d.state, d.attempt, d.next_at, d.status, d.error),
         shape,
         prose=("error",),
+        spare=("next", "attempts"),
         empty=f"webhook {webhook} has no {f'{state} ' if state else ''}deliveries",
     )
     if page.next_cursor:

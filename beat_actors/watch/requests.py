@@ -61,7 +61,7 @@ async def late_sweeps(database: Database) -> list[Alert]:
         Alert(
             key=f"sweep:{row.name}",
             severity="critical",
-            cause=f"the sweep {row.name!r} has not succeeded for {row.ago} s (it runs every {row.every:g} s); last error: {row.error or 'none'}",
+            cause=f"the sweep {row.name!r} has not succeeded for {row.ago} s (it runs every {row.every:g} s); {f'last error: {row.error}' if row.error else 'it reported no error'}",
             impact="the work that this sweep finds is done late; nothing is lost",
             automatic="the scheduler runs it again at each interval; other sweeps are not delayed",
             action="check the scheduler's log, then: `beat doctor`",

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from beat_actors.cli import output
-from beat_actors.cli.output import say, show_fields, show_rows
+from beat_actors.cli.output import hanging, say, show_fields, show_rows, tell
 
 FLOW = "refresh_profile_insta_daily_pace_of_all_accounts"
 WORDS = "the provider said that it is asked too often, and the first credential is retried at noon with one probe call"
@@ -90,3 +90,49 @@ def test_json_is_broken_between_its_members(screen: io.StringIO) -> None:
     assert all(len(line) <= 80 for line in told)
     assert '"fbtrace_id":"A426simulated",' in " ".join(told)
     assert "".join(told).replace("cause", "").replace(" ", "") == f"code403,detail{text}"
+
+
+COMMAND = "`beat quarantine show 17 --payload`"
+LONG = "`beat quarantine replay malformed --source bestsolutions --operation profile_by_handle --reason …`"
+
+
+@pytest.mark.parametrize("words", range(24))
+def test_a_command_is_never_broken_without_a_backslash(screen: io.StringIO, words: int) -> None:
+    before = " ".join(["word"] * words)
+    show_fields([("what to do", f"{before} {COMMAND} shows it; then {LONG} and look")])
+    say(f"{before} {COMMAND} shows it; then {LONG} and look")
+    show_rows(("id", "what to do"), [(1, f"{before} {COMMAND} shows it")] * 2, prose=("what to do",))
+    told = screen.getvalue()
+    assert all(len(line) <= 80 for line in told.splitlines())
+    assert told.count(COMMAND) == 4
+    assert " ".join(told.replace("\\\n", " ").split()).count(LONG) == 2
+
+
+def test_an_error_keeps_its_command_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.StringIO()
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(output, "err", Console(file=written, width=80, height=24, highlight=False))
+    tell(f"nothing was done, as nobody said of which of all the many entries: {COMMAND}")
+    assert written.getvalue().splitlines()[1] == COMMAND
+    assert written.getvalue().startswith("beat: nothing was done")
+
+
+@pytest.mark.parametrize("name", ["complete        ", "  4.2 s  ", "", "    "])
+def test_a_line_goes_on_below_what_stands_behind_its_name(name: str) -> None:
+    first, *rest = hanging(f"{name}{WORDS}", 60)
+    assert first.startswith(f"{name}the provider")
+    margin = len(name) if name.strip() else 0
+    assert rest
+    assert all(line[:margin].isspace() and not line[margin].isspace() if margin else line[0] != " " for line in rest)
+    assert all(len(line) <= 60 for line in (first, *rest))
+
+
+def test_words_for_which_a_row_has_no_room_stand_below_it(screen: io.StringIO) -> None:
+    rows = [("2026-11-28T12:51:53Z", "key:1", "credential.reset", f"credential/{n}", WORDS) for n in (1, 2)]
+    show_rows(("at", "who", "action", "target", "detail"), rows, prose=("detail",))
+    head, *told = screen.getvalue().splitlines()
+    assert head.split() == ["at", "who", "action", "target"]
+    assert told[0].split() == list(rows[0][:4])
+    assert len(told) == 2 * 3
+    assert all(len(line) <= 80 for line in told)
+    assert " ".join(told[1:3]).split() == WORDS.split()
