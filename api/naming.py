@@ -54,7 +54,9 @@ TAGS = (
     ),
 )
 """In the order of use: consumers first, then operators, then administrators."""
-SINGULAR = {"history": "history", "audit": "audit", "quarantine": "quarantine_entry"}
+SINGULAR = {"history": "history", "audit": "audit", "quarantine": "quarantine_entry", "batches": "batch"}
+ONE = frozenset({"backlog", "forecast", "payload", "provenance"})
+"""The last segment of a path whose answer is one thing."""
 LISTS = re.compile(r"s$")
 """The last segment of a path that lists or creates things."""
 
@@ -85,7 +87,7 @@ def operation_id(method: str, path: str, call: Call) -> str:
         listed = len(above) > 1 or not of_one
         return "_".join(["get", *owners[:-1], _plain(above[-1]) if listed else owners[-1], "history"])
     if method == "GET":
-        return "_".join(["list", *owners, _plain(last)])
+        return "_".join(["get" if last in ONE else "list", *owners, _plain(last)])
     if method == "DELETE":
         return "_".join(["delete", *owners, _singular(last)])
     if LISTS.search(last):

@@ -123,7 +123,11 @@ class CredentialKeys(_Resource):
 
     scopes: Scopes = {"POST": Scope.ADMIN}
     calls: Calls = {
-        "POST": Call("Encrypt all secrets with the first key of the vault.", {200: answer("Sealed", sealed=int)})
+        "POST": Call(
+            "Encrypt all secrets with the first key of the vault.",
+            {200: answer("Sealed", sealed=int)},
+            named="rotate_credential_keys",
+        )
     }
 
     async def on_post(self, req: Request, resp: Response) -> None:

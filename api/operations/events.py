@@ -163,6 +163,7 @@ class ParkedEvents(Resource):
             "List events that a sink did not take while it took others.",
             {200: answer("ParkedList", parked=list[parked.ParkedView])},
             query={"sink": str, "limit": up_to(parked.MOST_LISTED, least=1)},
+            named="list_parked_events",
         )
     }
 
@@ -177,7 +178,12 @@ class ParkedEventsRetry(Resource):
 
     scopes = CHANGE
     calls: Calls = {
-        "POST": Call("Send parked events again now.", {200: answer("Retried", retried=int)}, body=ParkedToRetry)
+        "POST": Call(
+            "Send parked events again now.",
+            {200: answer("Retried", retried=int)},
+            body=ParkedToRetry,
+            named="retry_parked_events",
+        )
     }
 
     async def on_post(self, req: Request, resp: Response) -> None:
@@ -196,6 +202,7 @@ class ParkedEventsDrop(Resource):
             "Drop parked events: they are never sent, and later ones of their subjects are.",
             {200: answer("Dropped", dropped=int)},
             body=ParkedToDrop,
+            named="drop_parked_events",
         )
     }
 

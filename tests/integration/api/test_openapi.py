@@ -83,6 +83,8 @@ def test_names_of_schemas_and_operations_are_fit_for_generated_code() -> None:
     made = {operation["operationId"] for _, _, operation in operations()}
     assert {"create_scrape_request", "list_scrape_requests", "cancel_scrape_request", "get_profile"} <= made
     assert {"list_profile_posts", "change_credential", "resend_failed_deliveries", "get_health"} <= made
+    assert {"create_batch", "get_batch", "get_profile_provenance", "get_forecast", "list_parked_events"} <= made
+    assert [name for name in made if re.search(r"(batche|statuse|ie)(_|$)", name)] == []
 
 
 def test_tags_come_in_the_order_of_use_and_every_operation_has_one() -> None:
