@@ -24,6 +24,7 @@ from beat_actors.assets.hosts import Host, HostBusy, HostDenies, HostDown, Hosts
 from beat_actors.own_trouble import is_exhausted
 from beat_actors.routes import ASSETS, route
 from beat_actors.settings import Settings
+from beat_actors.transport.failures import meaning
 from beat_actors.transport.guard import WEB, GuardedSockets, PrivateAddress, cause_of, literal
 from beat_actors.transport.names import Names
 from beat_actors.transport.ways import PROXY_FAILURES, CannotTrust, Way, Ways
@@ -324,7 +325,6 @@ def _finish(file: BinaryIO, chunks: list[bytes]) -> None:
 
 
 def _failure(error: Exception, host: Host, since: float) -> Later | Refused:
-    """The messages of aiohttp may hold the whole URL: the type says enough."""
     if cause_of(error, PrivateAddress) is not None:
         return Refused(Why.ADDRESS, "the host leads to an address that is not public, so nothing was sent", again=True)
     if is_exhausted(error) or isinstance(error, RuntimeError):
@@ -336,4 +336,4 @@ def _failure(error: Exception, host: Host, since: float) -> Later | Refused:
         host.answered()
         return Later(Why.CONNECTION, "the answer is not HTTP, or its headers are too long or too many", pause=60.0)
     host.failed(since)
-    return Later(Why.CONNECTION, f"no whole answer: {type(error).__name__}")
+    return Later(Why.CONNECTION, f"no whole answer: {meaning(error)}")

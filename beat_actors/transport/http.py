@@ -16,6 +16,7 @@ from beat_actors.platforms.reading import BYTE_ORDER_MARK
 from beat_actors.redaction import HIDDEN
 from beat_actors.routes import Route
 from beat_actors.settings import Settings
+from beat_actors.transport.failures import meaning
 from beat_actors.transport.slots import Slots
 from beat_actors.transport.ways import PROXY_FAILURES, CannotTrust, Ways
 
@@ -129,8 +130,7 @@ class ProviderClient:
         except TimeoutError:
             failure = TransportFailure("timeout", f"no whole answer within {self._settings.http_total_timeout:g} s")
         except (aiohttp.ClientError, OSError, ValueError, RuntimeError, MemoryError) as error:
-            # aiohttp's messages may hold the whole URL, query and all: the type says enough.
-            failure = TransportFailure(_kind(error, progress), type(error).__name__)
+            failure = TransportFailure(_kind(error, progress), meaning(error))
         took = time.perf_counter() - began
         answered_after = took if progress.answered is None else progress.answered - began
         shown = shown_url(base, call)
@@ -192,7 +192,7 @@ def _refusal(error: Exception, route: Route) -> str:
         return f"the proxy {route.through} refuses with HTTP {error.status}" + (
             ": it wants other credentials" if error.status == 407 else ""
         )
-    return f"the proxy {route.through} does not answer, or refuses: {type(error).__name__}"
+    return f"the proxy {route.through} does not answer, or refuses: {meaning(error)}"
 
 
 def _noting_connections() -> aiohttp.TraceConfig:

@@ -17,6 +17,7 @@ from multidict import CIMultiDictProxy
 from yarl import URL
 
 from beat_actors.platforms import waits
+from beat_actors.transport.failures import meaning
 from beat_actors.transport.guard import GuardedSockets, PrivateAddress, cause_of
 
 CONNECT, TOTAL = 5.0, 15.0
@@ -135,16 +136,13 @@ def _retry_after(headers: CIMultiDictProxy[str]) -> float:
 
 
 def _failure(error: BaseException, setting: str) -> str:
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return "its name does not resolve"
     if isinstance(error, aiohttp.ClientResponseError):
         return "what it answered is not HTTP, or has too many headers"
     if cause_of(error, PrivateAddress) is not None:
         return f"its address or port is not one for the public, so nothing was sent; {setting} would allow it"
     if cause_of(error, AnswerTooLong) is not None:
         return f"no final status within the first {MOST_READ >> 10} KiB of its answer"
-    # The messages of the HTTP library may hold the whole URL: the type says enough.
-    return f"no connection: {type(error).__name__}"
+    return meaning(error)
 
 
 def _shown(body: bytes) -> str:

@@ -13,6 +13,7 @@ import aiosmtplib
 
 from beat_actors.notify.kinds import MAIL_PORTS, SMTP_PORTS
 from beat_actors.notify.message import Message, plain, title
+from beat_actors.transport.failures import meaning
 from beat_actors.transport.guard import PrivateAddress, check_address
 from beat_actors.webhooks.client import CONNECT, TOTAL, Reply
 
@@ -64,7 +65,7 @@ class Mailer:
         except aiosmtplib.SMTPException as error:
             return Reply(None, f"{type(error).__name__}: {_shown(error)}")
         except (OSError, ValueError) as error:
-            return Reply(None, f"no connection: {type(error).__name__}")
+            return Reply(None, meaning(error))
 
     async def _send(self, url: str, mail: EmailMessage) -> Reply:
         parts = urlsplit(url)

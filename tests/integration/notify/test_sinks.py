@@ -256,7 +256,7 @@ async def test_a_sink_that_was_added_over_the_api_reaches_no_private_address(url
     (message,) = await listed(database, "one")
     assert message.state == "failed"
     assert (message.error or "").startswith(
-        ("its address or port is not one for the public", "its name does not resolve")
+        ("its address or port is not one for the public", "the host's name does not resolve")
     )
 
 

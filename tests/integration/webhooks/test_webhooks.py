@@ -160,7 +160,7 @@ async def test_an_endpoint_that_hangs_or_is_dead_holds_up_no_other(database, rec
         await until(all_there)
         assert len(set(receiver.ids())) == 30
         assert len(slow.calls) == deliveries.PER_ENDPOINT
-        assert "no connection" in (await seen(database, dead)).last_error
+        assert "refused the connection" in (await seen(database, dead)).last_error
         slow.gate.set()
         stopped.set()
         await running
