@@ -3,7 +3,7 @@
 Parts, all with a process that uploads as in production, an origin of pictures of 40 kB, and a strict S3 in memory:
 
 - drain: 100,000 pictures of all classes. Requests for profiles come at an even rate without and with the backlog, in one run.
-- order: a backlog of which not all can be saved, beside what an oracle saves and what first in first out saves at the same rate.
+- order: a backlog of which not all can be saved, beside what an oracle and what first in first out would save with uploads that end at the same moments.
 - same: many assets of few pictures, and the PUTs that the bucket got for them.
 - slow: the bucket says SlowDown to half of the PUTs for a while. Then some PUTs hang, or their connections break.
 - down: the bucket is away.
@@ -42,6 +42,8 @@ HELD = "SELECT 90 - extract(epoch FROM min(lease_until) - clock_timestamp())::fl
 DONE_AT = "SELECT extract(epoch FROM max(stored_at) - min(observed_at))::float8 FROM asset_log WHERE class = 0"
 SAVED = "SELECT count(*) FILTER (WHERE stored_at <= deadline)::int, count(*) FILTER (WHERE stored_at <= deadline AND class = 0)::int FROM asset_log"
 MEASURED = "SELECT count(stored_at)::float8 / nullif(extract(epoch FROM max(stored_at) - min(observed_at))::float8, 0) FROM asset_log"
+MOMENTS = """SELECT extract(epoch FROM stored_at - min(observed_at) OVER ())::float8 FROM asset_log WHERE stored_at IS NOT NULL ORDER BY stored_at"""
+"""When the uploads ended, in seconds since the backlog was there."""
 
 
 @dataclass
@@ -186,8 +188,10 @@ def order(made: PictureStack, given: argparse.Namespace) -> None:
     made.until_idle()
     saved, avatars = made.rows(SAVED)[0]
     (measured,) = made.rows(MEASURED)[0]
-    best, free = (oracle(classes, lives, measured, avatars_first=first) for first in (True, False))
-    fifo = sum((n + 1) / measured <= life for n, life in enumerate(lives))
+    slots = [float(seconds) for (seconds,) in made.rows(MOMENTS)]
+    slots += [slots[-1] + (n + 1) / measured for n in range(given.mixed - len(slots))]
+    best, free = (oracle(classes, lives, slots, avatars_first=first) for first in (True, False))
+    fifo = sum(slot <= life for slot, life in zip(slots, lives, strict=True))
     wanted = sum(of_class == 0 and life > 0 for of_class, life in zip(classes, lives, strict=True))
     print(
         f"mixed backlog of {given.mixed:,} pictures, {measured:.0f}/s, the last one dies after {108 * hour:.0f} s: saved in time {saved:,}, "
@@ -209,14 +213,14 @@ def pace(made: PictureStack) -> float:
     return float(rate)
 
 
-def oracle(classes: Sequence[int], lives: Sequence[float], rate: float, *, avatars_first: bool) -> int:
-    """The most that can be saved at this rate: at each moment the earliest deadline that can still be met; of pictures of profiles alone at first."""
-    uploads = 0
+def oracle(classes: Sequence[int], lives: Sequence[float], slots: Sequence[float], *, avatars_first: bool) -> int:
+    """The most that can be saved by uploads that end at these moments: the earliest deadline that can still be met comes next; of pictures of profiles
+    alone at first."""
+    saved = 0
     for chosen in ((0,), (1, 2, 3)) if avatars_first else ((0, 1, 2, 3),):
         for life in sorted(life for of_class, life in zip(classes, lives, strict=True) if of_class in chosen):
-            if (uploads + 1) / rate <= life:
-                uploads += 1
-    return uploads
+            saved += slots[saved] <= life
+    return saved
 
 
 def same(made: PictureStack, given: argparse.Namespace) -> None:
@@ -335,7 +339,7 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=120.0, help="for which requests are measured without a backlog"
     )
-    parser.add_argument("--mixed", type=int, default=20_000, help="pictures of the backlog that cannot all be saved")
+    parser.add_argument("--mixed", type=int, default=40_000, help="pictures of the backlog that cannot all be saved")
     parser.add_argument("--share", type=float, default=0.6, help="of them that can be uploaded until the last one dies")
     parser.add_argument("--at-once", type=int, default=20, help="uploads in flight in the part `order`")
     parser.add_argument("--same", type=int, default=10_000, help="assets of a tenth as many pictures")
