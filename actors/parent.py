@@ -71,6 +71,8 @@ FAILING_FOR = 120.0
 SECRETS: tuple[Secret, ...] = ("message_keys",)
 OPENING = {EXPRESS, RETRIEVE, CREDENTIALS}
 """The queues whose work opens credentials. Workers of the others parse what providers answered, and are started without the vault's keys."""
+YIELDS = 10
+"""The niceness that processes add which only upload. Pictures can wait, so on a host that these processes share, others get the CPU first."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 BAD_USAGE = 2
 
@@ -302,6 +304,8 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         return BAD_USAGE
     configure(settings, service="workers")
+    if options.queues == {ASSETS}:
+        os.nice(YIELDS)
     prepare()
     # The log's writer is no harm: a child makes its buffer anew.
     others = {thread.name for thread in threading.enumerate()} - {threading.main_thread().name, WRITER}

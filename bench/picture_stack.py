@@ -1,4 +1,7 @@
-"""All that works on requests and uploads pictures, for benches: the servers, workers and scheduler, an origin, a bucket, and one process that uploads."""
+"""All that works on requests and uploads pictures, for benches: the servers, workers and scheduler, an origin, a bucket, and one process that uploads.
+
+The origin and the bucket stand for other machines. Therefore they have the niceness of the process that uploads, and take the CPU from nobody else.
+"""
 
 import asyncio
 import contextlib
@@ -14,6 +17,7 @@ import psutil
 import psycopg
 
 from actors.mailbox import ASSETS, Mailbox
+from actors.parent import YIELDS
 from beat_actors.database import migrate
 from beat_actors.local.home import temporary_home
 from beat_actors.local.servers import PostgresServer, ValkeyServer, running
@@ -58,7 +62,8 @@ class Bucket:
 
     def start(self) -> None:
         words = ("tests.strict_s3", "--bucket", BUCKET, "--no-bytes", "--port", str(self._port))
-        _, lines = self._running.enter_context(process(*words, lines=5))
+        started, lines = self._running.enter_context(process(*words, lines=5))
+        started.nice(YIELDS)
         self.env = dict(line.split("=", 1) for line in lines)
         self._port = int(self.env["BEAT_S3_ENDPOINT_URL"].rpartition(":")[2])
 
@@ -84,7 +89,7 @@ class PictureStack:
     def __init__(self, setup: Setup, bucket: Bucket, uploads: psutil.Popen) -> None:
         self.setup = setup
         self.bucket = bucket
-        self.connection = psycopg.connect(setup.database_url, autocommit=True)
+        self.connection = psycopg.connect(setup.database_url, autocommit=True, options="-c statement_timeout=0")
         self.mailbox = Mailbox(settings_of(setup))
         self._uploads = uploads
         self._next = 1
@@ -157,7 +162,8 @@ def picture_stack(*, profiles: int, delay: float = 0.0) -> Iterator[PictureStack
         bucket = Bucket()
         stack.callback(bucket.stop)
         bucket.start()
-        _, (port,) = stack.enter_context(process("bench.upload_origin", "--delay", str(delay), lines=1))
+        origin, (port,) = stack.enter_context(process("bench.upload_origin", "--delay", str(delay), lines=1))
+        origin.nice(YIELDS)
         setup = Setup(
             postgres.url,
             valkey.url,

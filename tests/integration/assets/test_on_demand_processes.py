@@ -1,6 +1,8 @@
 """Readers of a picture that is not stored, over the processes of production: two of the API, one that uploads."""
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -29,12 +31,14 @@ async def api(home: Home, name: str, env: dict[str, str], log: Path) -> AsyncIte
     port, health = home.port(f"{name}-api"), home.port(f"{name}-health")
     env = env | {"BEAT_API_PORT": str(port), "BEAT_HEALTH_PORT": str(health), "BEAT_VAULT_KEYS": VAULT_KEYS}
     with log.open("ab") as file:
-        process = subprocess.Popen([sys.executable, "-m", "api"], env=env, stdout=file, stderr=file)  # noqa: ASYNC220
+        process = subprocess.Popen(  # noqa: ASYNC220 - it returns at once
+            [sys.executable, "-m", "api"], env=env, stdout=file, stderr=file, process_group=0
+        )
     try:
         await eventually(lambda: answers_http(port))
         yield f"http://127.0.0.1:{port}"
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # its server is a process of its own
         await asyncio.to_thread(process.wait)
 
 

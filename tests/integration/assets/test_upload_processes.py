@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from actors.mailbox import Mailbox
+from actors.parent import YIELDS
 from beat_actors.database import Database
 from beat_actors.failpoints import pairs
 from beat_actors.failpoints.armed import SharedRegister
@@ -110,6 +111,9 @@ async def test_s7_6_a_message_wakes_a_process_that_sleeps(
         assert await mailbox.wake("assets")
         await until(database_url, "status = 'COMPLETE'")
         mailbox.close()
+        # It lets other processes of its host have the CPU first.
+        (worker,) = psutil.Process(uploads.process.pid).children()
+        assert worker.nice() == min(os.nice(0) + YIELDS, 19)
     assert origin.asked.total() == 1
 
 
