@@ -34,6 +34,8 @@ from bench.upload_origin import SIZE
 
 THREADS = 32
 HOSTS = 8
+RAMP = 5000
+"""Assets until a process has raised its rate at the bucket to what it can do."""
 KEY = f"bench:{'A' * 43}="
 BUCKET = "bench-pictures"
 FILL = """
@@ -100,7 +102,7 @@ class Place:
     """The servers, and the process of Beat that uploads."""
 
     def __init__(self, postgres: PostgresServer, valkey: ValkeyServer, folder: Path) -> None:
-        self._url, self._numbers = postgres.process_url, count(1)
+        self._url, self._owner, self._numbers = postgres.process_url, postgres.owner_url, count(1)
         self.log = folder / "uploads.log"
         self.settings = Settings(
             environment="rehearsal",
@@ -157,7 +159,8 @@ class Place:
         mailbox.close()
         assert self.rows(NOT_DONE) == [(0,)], "not all assets were stored"
         self.rows("DELETE FROM asset_log")
-        self.rows("VACUUM ANALYZE asset_log, asset_object")
+        with psycopg.connect(self._owner, autocommit=True) as connection:
+            connection.execute("VACUUM ANALYZE asset_log, asset_object")
         return run
 
     def peer(self, assets: int) -> Run:
@@ -207,7 +210,7 @@ def uploading(made: Place) -> Iterator[None]:
             while not made.rows("SELECT 1 FROM process WHERE name = 'uploads'"):
                 assert beat.poll() is None, made.log.read_text()
                 time.sleep(0.1)
-            made.uploads(50, 50)  # connections and caches are there
+            made.uploads(RAMP, RAMP)  # connections and caches are there, and the bucket is asked at full rate
             yield
         made.rows("DELETE FROM process")
 

@@ -35,13 +35,13 @@ class Budget:
             await self._wait(self._new, part, count)
         return part
 
-    async def _grow(self, part: "Part", more: int) -> None:
-        if self._beyond in (None, part) or (self._free >= more and not self._growing):
-            if self._free < more:
-                self._beyond = part
-            self._give(part, more)
-        else:
-            await self._wait(self._growing, part, more)
+    def _grows_at_once(self, part: "Part", more: int) -> bool:
+        if not (self._beyond in (None, part) or (self._free >= more and not self._growing)):
+            return False
+        if self._free < more:
+            self._beyond = part
+        self._give(part, more)
+        return True
 
     async def _wait(self, queue: deque[tuple["Part", int, asyncio.Future[None]]], part: "Part", count: int) -> None:
         given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,10 +99,14 @@ class Part:
         self._budget = budget
         self.size = 0
 
+    def grows_at_once(self, to: int) -> bool:
+        """Have `to` bytes if they are free. It never shrinks by this."""
+        return to <= self.size or self._budget._grows_at_once(self, to - self.size)
+
     async def grow(self, to: int) -> None:
-        """Wait until it has `to` bytes. It never shrinks by this."""
-        if to > self.size:
-            await self._budget._grow(self, to - self.size)
+        """Wait until it has `to` bytes."""
+        if not self.grows_at_once(to):
+            await self._budget._wait(self._budget._growing, self, to - self.size)
 
     def give_back(self, keep: int = 0) -> None:
         """Keep so many bytes and give back the others; more often than once changes nothing."""

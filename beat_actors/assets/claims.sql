@@ -14,10 +14,11 @@ SELECT public_id FROM unnest(%(classes)s::smallint[]) c CROSS JOIN LATERAL (SELE
 rescues >= 3
 
 -- name: lock
--- Lets one process at a time claim, so that all of them together claim no more than the flow allows.
+-- Lets one process at a time claim, so that all of them together claim no more than the flow allows. And has what is ordered read in the order of an index
+-- until the transaction ends: just after many assets have come, PostgreSQL still takes those that wait for few, and would sort all of them.
 -- Locks: an advisory lock until the transaction ends. It waits for another claim, which takes milliseconds.
 -- Rows: one.
-SELECT pg_advisory_xact_lock(hashtext('beat.assets.claim')) IS NULL AS locked
+SELECT set_config('enable_sort', 'off', true) = 'off' AND pg_advisory_xact_lock(hashtext('beat.assets.claim')) IS NOT NULL AS locked
 
 -- name: due
 -- Lets assets that were to be tried later be claimed again. Those that are suspected of ending the processes that upload them are let go while no other
@@ -39,7 +40,7 @@ WITH due AS MATERIALIZED (
 )
 UPDATE asset_log SET status = CASE WHEN public_id = ANY(ARRAY(SELECT public_id FROM off)) THEN 'WAITING' ELSE 'PENDING' END,
     not_before = CASE WHEN public_id = ANY(ARRAY(SELECT public_id FROM off)) THEN clock_timestamp() + make_interval(secs => 5 + 5 * random()) END
-WHERE public_id = ANY(ARRAY(SELECT public_id FROM due)) AND status = 'WAITING'
+WHERE public_id = ANY(ARRAY(SELECT public_id FROM due))
 
 -- name: rescue
 -- Lets assets be claimed again whose process did not end their upload within its lease. Their claim still counts as an attempt. After the third time
@@ -55,7 +56,7 @@ UPDATE asset_log SET lease_until = NULL, rescues = least(rescues + 1, 100),
     failure = CASE WHEN rescues >= 2 THEN %(failure)s ELSE failure END, wanted_at = CASE WHEN rescues >= 2 THEN NULL ELSE wanted_at END
 WHERE public_id = ANY(ARRAY(
     SELECT public_id FROM asset_log WHERE status = 'PROCESSING' AND lease_until <= (SELECT clock_timestamp()) ORDER BY lease_until LIMIT %(limit)s
-    FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'PROCESSING'
+    FOR NO KEY UPDATE SKIP LOCKED))
 RETURNING public_id, status
 
 -- name: expire
@@ -66,7 +67,7 @@ RETURNING public_id, status
 -- No row: no URL has died.
 UPDATE asset_log SET status = 'REFETCH', failure = %(failure)s WHERE public_id = ANY(ARRAY(
     SELECT public_id FROM asset_log WHERE status = 'PENDING' AND class IS NOT NULL AND wanted_at IS NULL AND expires_at IS NOT NULL
-        AND expires_at <= (SELECT clock_timestamp()) ORDER BY expires_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)) AND status = 'PENDING'
+        AND expires_at <= (SELECT clock_timestamp()) ORDER BY expires_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
 
 -- name: claim
 -- Claims assets, in this order: suspects whose turn it is (`due`); those that a reader waits for; the share of the classes that have waited in vain; avatars; those of other classes
@@ -97,13 +98,14 @@ WITH {{flow}}, moment AS MATERIALIZED (
             ORDER BY deadline LIMIT 1000) first)
         UNION ALL ({{first}} c > 0 AND deadline > (SELECT urgent FROM moment) ORDER BY deadline, id LIMIT 1000) x)
         UNION ALL ({{first}} deadline <= (SELECT soon FROM moment) ORDER BY deadline DESC, id DESC LIMIT 1000) x)
-        UNION ALL ({{first}} deadline IS NULL ORDER BY id LIMIT 1000) x)
+        UNION ALL ({{first}} deadline IS NULL ORDER BY deadline, id LIMIT 1000) x)
     ) p LIMIT (SELECT CASE WHEN paused THEN 0 ELSE greatest(least(%(limit)s,
         most - (SELECT count(*) FROM asset_log WHERE status = 'PROCESSING')), 0) END FROM flow)
 ), ordered AS MATERIALIZED (
     SELECT public_id, min(n) AS n FROM (SELECT public_id, row_number() OVER () AS n FROM picked) p GROUP BY public_id
 ), held AS MATERIALIZED (
-    SELECT public_id FROM asset_log WHERE public_id = ANY(ARRAY(SELECT public_id FROM ordered)) AND status = 'PENDING' FOR NO KEY UPDATE SKIP LOCKED
+    -- In a form that no index has, so that each is found by its id alone.
+    SELECT public_id FROM asset_log WHERE public_id = ANY(ARRAY(SELECT public_id FROM ordered)) AND status || '' = 'PENDING' FOR NO KEY UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE asset_log SET status = 'PROCESSING', fence = fence + 1, attempts = least(attempts + 1, 32000), not_before = NULL,
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)

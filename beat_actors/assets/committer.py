@@ -16,7 +16,7 @@ from beat_actors.logger import get_logger
 
 log = get_logger(__name__)
 
-MOST, WITHIN = 20, 0.035
+MOST, WITHIN = 200, 0.1
 """Ends of one commit, and seconds that the first of them waits for others."""
 AT_ONCE = 3
 """Commits, and with them connections, at once."""

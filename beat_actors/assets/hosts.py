@@ -6,8 +6,7 @@ What a host cannot take is given back to the rows at once. So a host never holds
 import math
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from beat_actors.media.appointments import Appointments
 from beat_actors.transport.slots import Slots
@@ -115,25 +114,33 @@ class Host:
         self._inside = 0
         self._answered_at = self._gave_at = -math.inf
 
-    @asynccontextmanager
-    async def turn(self) -> AsyncIterator[float]:
-        """Wait for a slot, and have it while the block runs; yields when that began. Raises `NotNow`, also for those that waited meanwhile."""
+    async def begin(self) -> float:
+        """Wait for a slot; when that began. Raises `NotNow`, also for those that waited meanwhile. Call `end` once with what this returned."""
         self._down.check()
         self._denial.check()
         if self._inside >= 2 * self._each:  # as many wait as have a slot, so that no slot stays free
             raise HostBusy(self._queue.next())
         self._inside += 1
         try:
-            async with self.slots.one(urgent=False):
-                self._down.begin()
-                self._denial.begin()
-                began = self._clock()
-                try:
-                    yield began
-                finally:
-                    self._queue.took(self._clock() - began)
-        finally:
+            await self.slots.take(urgent=False)
+        except BaseException:
             self._inside -= 1
+            raise
+        try:
+            self._down.begin()
+            self._denial.begin()
+        except NotNow:
+            self._leave()
+            raise
+        return self._clock()
+
+    def end(self, began: float) -> None:
+        self._queue.took(self._clock() - began)
+        self._leave()
+
+    def _leave(self) -> None:
+        self.slots.give_back()
+        self._inside -= 1
 
     def answered(self) -> None:
         self._down.reset()
@@ -165,12 +172,9 @@ class Hosts:
         self._clock = clock
         self._known: OrderedDict[str, Host] = OrderedDict()
 
-    @asynccontextmanager
-    async def one(self, name: str) -> AsyncIterator[tuple[Host, float]]:
-        """Wait for a slot of the host, and have it while the block runs; yields when that began, too. Raises `NotNow`."""
-        host = self._of(name)
-        async with host.turn() as began:
-            yield host, began
+    def one(self, name: str) -> "_Turn":
+        """Wait for a slot of the host, and have it while the block runs; the host, and when that began. Raises `NotNow`."""
+        return _Turn(self._of(name))
 
     def _of(self, name: str) -> Host:
         host = self._known.get(name)
@@ -181,3 +185,19 @@ class Hosts:
         else:
             self._known.move_to_end(name)
         return host
+
+
+class _Turn:
+    """A slot of a host, in an `async with` block."""
+
+    __slots__ = ("_began", "_host")
+
+    def __init__(self, host: Host) -> None:
+        self._host, self._began = host, 0.0
+
+    async def __aenter__(self) -> tuple[Host, float]:
+        self._began = await self._host.begin()
+        return self._host, self._began
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._host.end(self._began)

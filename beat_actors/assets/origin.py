@@ -10,7 +10,6 @@ import re
 import socket
 import tempfile
 import time
-from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -108,6 +107,7 @@ class Origin:
             use_dns_cache=False,
             socket_factory=GuardedSockets(allow_private=allow_private, kind=sockets),
         )
+        self._known_ways: dict[str, Way] = {}
         self._hosts = Hosts(settings.asset_max_per_host)
         self._memory = Budget(settings.asset_memory_mb * 1_000_000)
         self._disk = Budget(settings.asset_disk_mb * 1_000_000)
@@ -260,17 +260,21 @@ class Origin:
                 got.size += len(chunk)
                 _check_size(got.size, most)
                 if waiting >= CHUNK:
-                    await _unhurried(deadline, part.grow(got.size))
+                    await _grown(part, got.size, deadline)
                     await asyncio.to_thread(file.writelines, chunks)
                     chunks, waiting = [], 0
-            await _unhurried(deadline, part.grow(got.size))
+            await _grown(part, got.size, deadline)
             await asyncio.to_thread(_finish, file, chunks)
         except BaseException:
             got.close()
             raise
 
     def _way(self, target: Target) -> Way:
-        return self._ways.of(self._route, f"{target.sent.scheme}:")
+        scheme = target.sent.scheme
+        way = self._known_ways.get(scheme)
+        if way is None:
+            way = self._known_ways[scheme] = self._ways.of(self._route, f"{scheme}:")
+        return way
 
     def _open_session(self, connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
         return aiohttp.ClientSession(
@@ -294,22 +298,24 @@ async def _into_memory(
         got.size += len(chunk)
         _check_size(got.size, most)
         if got.size > part.size:
-            await _unhurried(deadline, part.grow(min(max(got.size, 4 * part.size), most_of_part)))
+            await _grown(part, min(max(got.size, 4 * part.size), most_of_part), deadline)
     got.data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
     got.part = part
     part.give_back(got.size)
 
 
-async def _unhurried(deadline: asyncio.Timeout, wait: Awaitable[None]) -> None:
-    """Wait for a part of the budget. The host is not to blame for that, so the deadline moves."""
+async def _grown(part: Part, to: int, deadline: asyncio.Timeout) -> None:
+    """Wait for so much of the budget. The host is not to blame for that, so the deadline moves."""
+    if part.grows_at_once(to):
+        return
     loop, ends = asyncio.get_running_loop(), deadline.when()
     if ends is None or deadline.expired():
-        await wait
+        await part.grow(to)
         return
     since = loop.time()
     deadline.reschedule(None)
     try:
-        await wait
+        await part.grow(to)
     finally:
         deadline.reschedule(ends + loop.time() - since)
 

@@ -26,7 +26,7 @@ VERIFIED = 8 << 20
 """Bytes up to which an object is read, where the bucket has it and the database does not know it. Of a larger one the size is compared."""
 REMEMBERED, FOR = 10_000, 60.0
 """Contents that are remembered to be in the bucket, and for how many seconds. Those that delete objects wait longer."""
-ASKED, WITHIN = 20, 0.015
+ASKED, WITHIN = 200, 0.05
 """Contents that the database is asked about at once, and seconds in which they are collected."""
 ASKS = 2
 """Questions, and with them connections to the database, at once."""

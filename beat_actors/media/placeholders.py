@@ -36,16 +36,17 @@ PLACEHOLDERS = (
 
 def check(url: str, picture: Picture) -> None:
     """`url`: where the picture was asked for, before redirects. Raises `NotStored`."""
+    alike = [known for known in PLACEHOLDERS if (picture.width, picture.height) == (known.width, known.height)]
+    if not alike:
+        return
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").lower()
     except ValueError:  # no URL
         return
-    for known in PLACEHOLDERS:
-        if (
-            (picture.width, picture.height) == (known.width, known.height)
-            and any(host == suffix or host.endswith(f".{suffix}") for suffix in known.hosts)
-            and known.path.search(parts.path)
+    for known in alike:
+        if any(host == suffix or host.endswith(f".{suffix}") for suffix in known.hosts) and known.path.search(
+            parts.path
         ):
             raise NotStored(
                 Reason.PLACEHOLDER,

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING, NamedTuple
 
 from beat_actors.errors import ObjectsUnavailable
@@ -67,16 +68,9 @@ class Bucket:
         """Close the connections of the running event loop, which otherwise happens at its end."""
         await self._links.close()
 
-    @asynccontextmanager
-    async def within(self, size: int) -> AsyncIterator[asyncio.Timeout]:
+    def within(self, size: int) -> "_Within":
         """The time that requests may take together which carry `size` bytes."""
-        seconds = patience(size)
-        try:
-            async with asyncio.timeout(seconds) as ends:
-                yield ends
-        except TimeoutError:
-            said = f"the bucket {self.where} did not answer within {seconds:g} s"
-            raise ObjectsUnavailable(said, reason="unreachable") from None
+        return _Within(self.where, patience(size))
 
     async def ask(
         self,
@@ -217,3 +211,27 @@ class Bucket:
         if region is not None and response.status in (301, 307, 400) and self._access.moved(region):
             return _Moved(message, reason=reason)
         return ObjectsUnavailable(message, reason=reason)
+
+
+class _Within:
+    """A time for requests, in an `async with` block."""
+
+    __slots__ = ("_ends", "_seconds", "_where")
+
+    def __init__(self, where: str, seconds: float) -> None:
+        self._where, self._seconds = where, seconds
+        self._ends = asyncio.timeout(seconds)
+
+    async def __aenter__(self) -> asyncio.Timeout:
+        return await self._ends.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await self._ends.__aexit__(kind, error, trace)
+        except TimeoutError as timeout:
+            error = timeout
+        if isinstance(error, TimeoutError):
+            said = f"the bucket {self._where} did not answer within {self._seconds:g} s"
+            raise ObjectsUnavailable(said, reason="unreachable") from None

@@ -3,8 +3,6 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 
 class Slots:
@@ -15,17 +13,16 @@ class Slots:
         self._urgent: deque[asyncio.Future[None]] = deque()
         self._others: deque[asyncio.Future[None]] = deque()
 
-    @asynccontextmanager
-    async def one(self, *, urgent: bool) -> AsyncIterator[None]:
+    def one(self, *, urgent: bool) -> "_Slot":
         """Wait for a slot, in the order of coming among those that are urgent and those that are not, and have it while the block runs."""
+        return _Slot(self, urgent)
+
+    async def take(self, *, urgent: bool) -> None:
+        """Wait for a slot, as `one` does. Call `give_back` once for it."""
         if self._free:
             self._free -= 1
         else:
             await self._wait(self._urgent if urgent else self._others)
-        try:
-            yield
-        finally:
-            self._pass_on()
 
     async def _wait(self, queue: deque[asyncio.Future[None]]) -> None:
         passed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -37,10 +34,10 @@ class Slots:
                 with contextlib.suppress(ValueError):  # a slot that came free may have passed over it
                     queue.remove(passed)
             else:
-                self._pass_on()  # it was this one's already
+                self.give_back()  # it was this one's already
             raise
 
-    def _pass_on(self) -> None:
+    def give_back(self) -> None:
         for queue in (self._urgent, self._others):
             while queue:
                 passed = queue.popleft()
@@ -48,3 +45,18 @@ class Slots:
                     passed.set_result(None)
                     return
         self._free += 1
+
+
+class _Slot:
+    """One slot, in an `async with` block."""
+
+    __slots__ = ("_slots", "_urgent")
+
+    def __init__(self, slots: Slots, urgent: bool) -> None:
+        self._slots, self._urgent = slots, urgent
+
+    async def __aenter__(self) -> None:
+        await self._slots.take(urgent=self._urgent)
+
+    async def __aexit__(self, *_error: object) -> None:
+        self._slots.give_back()

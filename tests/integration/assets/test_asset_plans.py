@@ -101,3 +101,34 @@ def test_an_end_reads_no_table_at_a_million_rows(million: psycopg.Connection[Any
         text, pages = plan(million, sql, params)
         assert "Seq Scan" not in text, text
         assert pages < 5000, sql
+
+
+@pytest.mark.parametrize("statistics", ["none", "old"])
+def test_a_claim_reads_no_backlog_whose_statistics_are_missing_or_old(database_url: str, statistics: str) -> None:
+    """As in the minute after many pictures have come at once."""
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        if statistics == "old":
+            connection.execute(FILL.replace(str(MILLION), "20000"))
+            connection.execute("UPDATE asset_log SET status = 'COMPLETE'")
+            connection.execute("VACUUM ANALYZE asset_log")
+        connection.execute(FILL.replace("generate_series(1, ", f"generate_series({MILLION - 99_999}, "))
+        seen = {}
+        with connection.transaction():
+            connection.execute(claims.LOCK.text)
+            for sql, params in (
+                (claims.DUE, {"limit": 500, "classes": [0, 1, 2, 3]}),
+                (claims.RESCUE, {"limit": 500, "failure": claims.CRASH}),
+                (claims.EXPIRE, {"limit": 500, "failure": "over"}),
+                (claims.CLAIM, CLAIM | {"urgent": 1e8, "aged": 10}),
+                (claims.CLAIM, CLAIM | {"urgent": 1e8, "aged": 10, "classes": [1, 2, 3]}),
+            ):
+                text, pages = plan(connection, sql, params)
+                seen[sql.name, len(seen)] = pages
+                removed = [
+                    int(number)
+                    for number in re.findall(r'"Rows Removed by \w+( \w+)?": (\d+)', text)
+                    for number in number[1:]
+                ]
+                assert max(removed, default=0) < 5000, text
+        # Most belong to the updates. All that wait have 4,000 pages, which would be read several times.
+        assert max(seen.values()) < 10_000, seen
