@@ -11,6 +11,7 @@ from beat_actors.access.reader import Sees
 from beat_actors.broker import leasing, loading, turn
 from beat_actors.data import reading
 from beat_actors.database import Statement, jsonb
+from beat_actors.fetches import leasing as fetches_leasing
 from beat_actors.fetches.leasing import WAKE
 from beat_actors.platforms.registry import platform as platform_named
 from beat_actors.requests import intake, lifecycle, queries, sweeps
@@ -138,3 +139,39 @@ def test_what_an_account_observed_is_found_by_its_key(database_url: str) -> None
             text, pages = plan(connection, sql, {"of": "shop", "limit": 101, "account": "account3"})
             assert '"Seq Scan", "Parallel Aware": false, "Async Capable": false, "Relation Name": "order"' not in text
             assert pages < most, sees
+
+
+@pytest.mark.parametrize("statistics", ["none", "old"])
+def test_ends_and_waits_read_no_backlog_whose_statistics_are_missing_or_old(database_url: str, statistics: str) -> None:
+    """As in the minute after many requests have come at once."""
+    before, many = (20_000 if statistics == "old" else 0), 200_000
+    waiting = FILL.split(";", 1)[1]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute(FILL.split(";", 1)[0])
+        if statistics == "old":
+            connection.execute(waiting.replace(str(MILLION), str(before)))
+            connection.execute(
+                "UPDATE scrape_request_log SET status = 'COMPLETE'; UPDATE scrape_fetch SET stage = 'DONE'"
+            )
+            connection.execute("VACUUM ANALYZE scrape_request_log, scrape_fetch")
+        connection.execute(waiting.replace(f"(1, {MILLION})", f"({before + 1}, {before + many})"))
+        ids = list(range(before + many - 100, before + many))
+        leases = [
+            {"fetch_id": one, "source": "first", "credential_id": 1, "probe": False, "call_of": None, "use_from": None}
+            for one in ids
+        ]
+        for sql, params in (
+            (leasing.CANDIDATES, {"lanes": LANES, "now": 0}),
+            (fetches_leasing.LEASE, {"leases": jsonb(leases), "use_until": 1e9}),
+            (fetches_leasing.UNGRANTED, {"ids": ids}),
+            (lifecycle.LOCK_FETCHES, {"ids": ids}),
+            (lifecycle.LOCK_REQUESTS, {"ids": ids}),
+            (lifecycle.END, {"ids": ids, "status": "FAILED", "error": "{}", "account_id": None, "late": False}),
+            (lifecycle.CLOSE_FOLLOWERS, {"ids": ids}),
+            (lifecycle.WAIT, {"ids": ids, "until": [None] * len(ids), "reasons": ["limit"] * len(ids)}),
+        ):
+            with connection.transaction(force_rollback=True):
+                text, _ = plan(connection, sql, params)
+            passed = [int(number) for number in re.findall(r'"Rows Removed by [^"]*": (\d+)', text)]
+            read = [int(float(number)) for number in re.findall(r'"Actual Rows": ([\d.]+)', text)]
+            assert max(passed + read) < many / 10, f"{sql.name}: {text}"
