@@ -219,8 +219,13 @@ class Told:
     lacks: list[str]
 
     @property
+    def others(self) -> list[str]:
+        """Alerts that were announced although the one of the drill explains them."""
+        return [key for key in self.announced if not key.startswith(self.drill.key)]
+
+    @property
     def good(self) -> bool:
-        return self.after is not None and self.after <= WITHIN and not self.lacks
+        return self.after is not None and self.after <= WITHIN and not self.lacks and not self.others
 
 
 async def run(world: World, drill: Drill) -> Told:
@@ -321,10 +326,9 @@ async def drills(stack: Stack, chosen: Sequence[Drill], a_second: float) -> list
 
 def show(told: Told) -> None:
     after = "not told" if told.after is None else f"{told.after:.0f} s"
-    others = [key for key in told.announced if not key.startswith(told.drill.key)]
     print(
         f"| {told.drill.name} | {after} | `{told.drill.key}` | {', '.join(f'`{one}`' for one in told.commands)} | {len(told.announced)} |"
-        + (f"  also: {', '.join(others)}" if others else "")
+        + (f"  ALSO: {', '.join(told.others)}" if told.others else "")
         + (f"  LACKS: {'; '.join(told.lacks)}" if told.lacks else ""),
         flush=True,
     )

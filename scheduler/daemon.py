@@ -143,6 +143,8 @@ def _unless_stepped(sweep: Sweep) -> Sweep:
 
 def _watch(one: Watch | InOrder) -> Sweep:
     async def run(database: Database, _mailbox: Mailbox, epoch: int) -> Swept:
+        if one.name in EXPLAINED and WORKERS.in_doubt:
+            return Swept()
         return Swept(count=await one.run(database, epoch))
 
     return run
@@ -168,9 +170,19 @@ class Workers:
         except OSError:
             return Swept()  # that Redis is away is an alert of its own
         self._found_none = 0 if listening else self._found_none + 1
-        if 0 < self._found_none < LOOKS:
+        if self.in_doubt:
             return Swept()
         return Swept(count=await REPORTS(database, "workers", servers_rules.workers(listening), epoch))
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the last looks found no worker, and too few of them did to say so."""
+        return 0 < self._found_none < LOOKS
+
+
+WORKERS = Workers()
+EXPLAINED = frozenset({"claims"})
+"""Rules that wait until it is clear whether a worker runs, because they report nothing then."""
 
 
 # `due` decides how soon a waiting lane moves on, so it is the frequent one; it is one cheap query.
@@ -218,7 +230,7 @@ JOBS = (
     Job("metrics_measured", _writes(state.sweep), every=30, deadline=20),
     Job("watch_redis", _redis, every=15, deadline=60),
     # It asks Redis alone, and writes only when the answer changes.
-    Job("watch_workers", Workers(), every=5, deadline=60),
+    Job("watch_workers", WORKERS, every=5, deadline=60),
     # Slow answers are what some of them are about, so they are patient.
     *(Job(f"watch_{one.name}", _watch(one), every=one.every, deadline=60) for one in WATCHES),
 )

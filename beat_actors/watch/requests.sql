@@ -35,7 +35,8 @@ WHERE l.priority < %(batch)s AND l.platform NOT IN (SELECT substr(key, 10) FROM 
 GROUP BY l.platform, l.flow ORDER BY 1, 2
 
 -- name: standstill
--- Platforms with work that is ready and that no dispatch cycle took. One row of an index for each lane.
+-- Platforms with work that is ready and that no dispatch cycle took. One row of an index for each lane. Where no worker runs, an alert of its
+-- own says so.
 -- Parameters: idle (integer): seconds.
 -- Rows: `Standstill`.
 -- Locks: none.
@@ -44,4 +45,5 @@ SELECT l.platform, count(*) AS lanes FROM lane l {{first_waiting}}
 WHERE (l.blocked_until IS NULL AND l.reasons IS NULL OR l.blocked_until < clock_timestamp() - make_interval(secs => %(idle)s))
   AND first.created_at < clock_timestamp() - make_interval(secs => %(idle)s)
   AND NOT EXISTS (SELECT FROM broker_decision d WHERE d.platform = l.platform AND d.at > (SELECT clock_timestamp() - make_interval(secs => %(idle)s)))
+  AND NOT EXISTS (SELECT FROM alert WHERE resolved_at IS NULL AND key = 'workers:none')
 GROUP BY 1

@@ -12,16 +12,19 @@ from beat_actors.database import Database
 from beat_actors.database.reporting import Reporter
 from beat_actors.engine import Engine
 from beat_actors.own_trouble import OwnTrouble
+from beat_actors.requests import intake
+from beat_actors.requests.intake import NewRequest
 from beat_actors.requests.swept import Swept
 from beat_actors.settings import Settings
 from beat_actors.watch import WATCHES
 from beat_actors.watch.by_hand import FORGOTTEN
 from beat_actors.watch.database import SLOW_QUERY
+from beat_actors.watch.requests import IDLE_BROKER
 from beat_actors.watch.rule import Reports
 from scheduler import daemon
-from scheduler.daemon import JOBS, Job, sweep_until
+from scheduler.daemon import JOBS, LOOKS, Job, Workers, sweep_until
 from scheduler.evidence import DUE_BY, Evidence
-from tests.worlds import TOY, ScriptedClient, answer, engine_with, registered
+from tests.worlds import TOY, MovableClock, ScriptedClient, answer, engine_with, registered
 
 INSERT = (
     "INSERT INTO quarantine (kind, platform, source, operation, error) VALUES (%s, 'toy', 'toy-first', 'look', 'why')"
@@ -176,3 +179,24 @@ async def test_evidence_brings_the_rules_that_it_is_for_forward(
     finally:
         stopped.set()
         await task
+
+
+async def test_that_no_dispatch_cycle_runs_is_not_announced_before_that_no_worker_does(
+    engine: Engine, rows: psycopg.Connection, settings: Settings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(daemon, "WORKERS", Workers())
+    claims = next(job for job in JOBS if job.name == "watch_claims")
+    mailbox, clock = Mailbox(settings), MovableClock(database_url)
+    await intake.accept(engine.database, [NewRequest("toy", "look", {"name": "n"})])
+    clock.advance(IDLE_BROKER + 1)
+    for look in range(1, LOOKS + 1):
+        await daemon.WORKERS(engine.database, mailbox, None)  # type: ignore[arg-type]
+        await claims.sweep(engine.database, mailbox, None)  # type: ignore[arg-type]
+        assert announced(rows) == (["workers:none"] if look == LOOKS else [])
+    # Workers that run and make no dispatch cycle are another situation.
+    monkeypatch.setattr(Mailbox, "listeners", lambda self: 1)
+    await daemon.WORKERS(engine.database, mailbox, None)  # type: ignore[arg-type]
+    await claims.sweep(engine.database, mailbox, None)  # type: ignore[arg-type]
+    assert announced(rows) == ["workers:none", "claims:toy"]
+    clock.close()
+    mailbox.close()
