@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import version
+from inspect import cleandoc
 from typing import Any
 
 import msgspec
@@ -78,6 +79,9 @@ def document(resources: Resources) -> dict[str, Any]:
     _date(zip(msgspec.inspect.multi_type_info(types), schemas, strict=True), components)
     for shape in (*schemas, *components.values()):
         _give_items(shape)
+    for shape in components.values():
+        if "description" in shape:
+            shape["description"] = cleandoc(shape["description"])  # Markdown shows lines that are indented as code
     for name, shape in SCHEMAS.items():
         if name in components:
             components[name]["examples"] = [shape]

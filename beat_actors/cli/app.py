@@ -157,7 +157,9 @@ app = App(
 )
 for name, target, purpose in COMMANDS:
     app.command(f"beat_actors.cli.{target}", name=name, help=purpose)
-app.register_install_completion_command()
+app.register_install_completion_command(
+    help="Install completion for this shell, and add a line that loads it to the start-up file, such as ~/.bashrc."
+)
 
 
 def main() -> None:

@@ -87,6 +87,13 @@ def test_names_of_schemas_and_operations_are_fit_for_generated_code() -> None:
     assert [name for name in made if re.search(r"(batche|statuse|ie)(_|$)", name)] == []
 
 
+def test_no_description_is_shown_as_code() -> None:
+    """Markdown takes a line that begins with four spaces for code."""
+    shapes = {name: shape.get("description", "") for name, shape in DOCUMENT["components"]["schemas"].items()}
+    assert sum("\n" in text for text in shapes.values()) > 20
+    assert [name for name, text in shapes.items() if re.search(r"^(    |\t)", text, re.MULTILINE)] == []
+
+
 def test_tags_come_in_the_order_of_use_and_every_operation_has_one() -> None:
     tags = [tag["name"] for tag in DOCUMENT["tags"]]
     assert tags[0] == "Requests"
