@@ -30,7 +30,7 @@ DEPTH = 3
 LEASE_SECONDS = 10.0
 SAVE_EVERY, RENEW_EVERY = 0.25, 3.0
 """Seconds between two writes of the place: while it moves, and while it does not."""
-TICK = 2.0
+TICK = 3.0
 """Seconds between two looks for parked events and replays."""
 OPENS_WITHIN = 8.0
 STAND_FIRST, STAND_MOST = 0.25, 2.0
