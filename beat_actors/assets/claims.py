@@ -10,7 +10,7 @@ from uuid import UUID
 from beat_actors.assets.order import COUNTED, SOON
 from beat_actors.assets.telling import tell
 from beat_actors.broker.own_flows import UPLOADS
-from beat_actors.database import Database, Statements, Transaction, arrays
+from beat_actors.database import BY_INDEX, Database, Statements, Transaction, arrays
 from beat_actors.media.urls import identity
 
 BATCH = 200
@@ -101,6 +101,7 @@ async def claim(
         if tidies:
             await _tidy(transaction, classes)
         else:
+            await transaction.last.run(BY_INDEX)
             await transaction.last.run(LOCK)
         found = await transaction.last.run(CLAIM, values)
     stale = [one for one in found.rows if one.identity is not None and identity(one.url) != one.identity]
@@ -115,6 +116,7 @@ async def claim(
 
 async def _tidy(transaction: Transaction, classes: Sequence[int]) -> None:
     async with transaction.pipeline() as together:
+        await together.run(BY_INDEX)
         await together.run(LOCK)
         await together.run(DUE, {"limit": UPKEEP, "classes": list(classes)})
         rescued = await together.run(RESCUE, {"limit": UPKEEP, "failure": CRASH})

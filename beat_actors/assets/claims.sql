@@ -14,11 +14,10 @@ SELECT public_id FROM unnest(%(classes)s::smallint[]) c CROSS JOIN LATERAL (SELE
 rescues >= 3
 
 -- name: lock
--- Lets one process at a time claim, so that all of them together claim no more than the flow allows. And has what is ordered read in the order of an index
--- until the transaction ends: just after many assets have come, PostgreSQL still takes those that wait for few, and would sort all of them.
+-- Lets one process at a time claim, so that all of them together claim no more than the flow allows.
 -- Locks: an advisory lock until the transaction ends. It waits for another claim, which takes milliseconds.
 -- Rows: one.
-SELECT set_config('enable_sort', 'off', true) = 'off' AND pg_advisory_xact_lock(hashtext('beat.assets.claim')) IS NOT NULL AS locked
+SELECT pg_advisory_xact_lock(hashtext('beat.assets.claim')) IS NULL AS locked
 
 -- name: due
 -- Lets assets that were to be tried later be claimed again. Those that are suspected of ending the processes that upload them are let go while no other

@@ -2,9 +2,10 @@
 
 from beat_actors.database.engine import Database
 from beat_actors.database.sql import Composed, Statement, Statements
-from beat_actors.database.transaction import Answer, Pipeline, Transaction, arrays, columns, jsonb
+from beat_actors.database.transaction import BY_INDEX, Answer, Pipeline, Transaction, arrays, columns, jsonb
 
 __all__ = [
+    "BY_INDEX",
     "Answer",
     "Composed",
     "Database",

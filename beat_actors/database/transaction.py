@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 RowMaker = Callable[["psycopg.AsyncCursor[Any]"], Callable[[Sequence[Any]], R]]
 Params = Sequence[Any] | Mapping[str, Any]
-NOW = Statements(__file__)("now", float)
+SQL = Statements(__file__)
+NOW = SQL("now", float)
+BY_INDEX = SQL("by_index", str)
 
 
 class Answer(Generic[R]):

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from beat_actors.database import Database, Statements, jsonb
+from beat_actors.database import BY_INDEX, Database, Statements, jsonb
 from beat_actors.events.log import sequence
 from beat_actors.traces.onward import of_row
 from beat_actors.webhooks.backoff import FAILURES, open_seconds
@@ -120,10 +120,12 @@ async def claim(database: Database, limit: int) -> list[Claimed]:
     """Up to so many deliveries whose time has come, each with its endpoint; they are the caller's for `LEASE` seconds."""
     values = {"failures": FAILURES, "per_endpoint": PER_ENDPOINT, "per_account": PER_ACCOUNT, "limit": limit}
     async with database.transaction() as transaction:
-        endpoints = await transaction.rows(CANDIDATES, values)
-        if not endpoints:
+        async with transaction.pipeline() as together:
+            await together.run(BY_INDEX)
+            endpoints = await together.run(CANDIDATES, values)
+        if not endpoints.rows:
             return []
-        return await transaction.rows(CLAIM, values | {"endpoints": endpoints, "lease": LEASE})
+        return await transaction.rows(CLAIM, values | {"endpoints": endpoints.rows, "lease": LEASE})
 
 
 async def settle(database: Database, outcomes: Sequence[Outcome]) -> None:
@@ -144,8 +146,10 @@ async def settle(database: Database, outcomes: Sequence[Outcome]) -> None:
 
 async def fail_late(database: Database) -> int:
     """End what nobody took within 24 h; how many."""
-    async with database.statements() as alone:
-        return await alone.run(LATE, {"limit": EVENTS})
+    async with database.transaction() as transaction:
+        await transaction.last.run(BY_INDEX)
+        ended = await transaction.last.run(LATE, {"limit": EVENTS})
+    return ended.touched
 
 
 async def forget(database: Database, epoch: int | None = None) -> int:

@@ -3,7 +3,7 @@
 -- at all may mean to read past all that ended.
 e.state = 'active' AND {{makers.maker_lives}} AND (e.open_until IS NULL OR e.open_until <= clock_timestamp())
 AND (SELECT d.next_at FROM webhook_delivery d WHERE d.endpoint_id = e.id AND d.state = 'pending'
-     ORDER BY d.next_at, d.id LIMIT 1) <= clock_timestamp()
+     ORDER BY d.next_at, d.id LIMIT 1) <= (SELECT clock_timestamp())
 
 -- fragment: out
 -- Calls that are out, by endpoint and by account. There are as many rows as calls are out.
@@ -95,7 +95,7 @@ WITH {{out}}, room AS (
     FROM room CROSS JOIN LATERAL (
         SELECT id, next_at, CASE WHEN starts_with(type, 'beat.scrape_request.') THEN (data->>'id')::bigint
             WHEN type = 'beat.data.changed' THEN (data->>'request_id')::bigint END AS request_id FROM webhook_delivery
-        WHERE endpoint_id = room.id AND state = 'pending' AND next_at <= clock_timestamp() AND expires_at > clock_timestamp()
+        WHERE endpoint_id = room.id AND state = 'pending' AND next_at <= (SELECT clock_timestamp()) AND expires_at > clock_timestamp()
         ORDER BY next_at, id LIMIT room.room) d
 ), ranked AS (
     SELECT id, request_id, account, row_number() OVER (PARTITION BY account ORDER BY turn, id) AS nth FROM due
@@ -108,7 +108,9 @@ UPDATE webhook_delivery d SET attempt = attempt + 1, next_at = clock_timestamp()
 FROM fair LEFT JOIN LATERAL (
     SELECT r.id, r.created_at, r.retry_count AS runs, r.trace FROM scrape_request_log r
         WHERE r.id = fair.request_id AND r.trace IS NOT NULL OFFSET 0) r ON true,
-    webhook_endpoint e WHERE d.id = fair.id AND e.id = d.endpoint_id AND d.state = 'pending' AND d.next_at <= clock_timestamp()
+    -- An array, and a state in a form that no index has, so that the rows are found by their ids.
+    webhook_endpoint e WHERE d.id = ANY(ARRAY(SELECT id FROM fair)) AND d.id = fair.id AND e.id = d.endpoint_id AND d.state || '' = 'pending'
+    AND d.next_at <= clock_timestamp()
 RETURNING d.id, d.attempt, d.attempt - d.resent_after AS tries, d.endpoint_id, d.event_id, d.type, d.data, d.occurred_at, e.url, e.key_id, e.secret,
     CASE WHEN e.old_until > clock_timestamp() THEN e.old_key_id END AS old_key_id, e.old_secret,
     extract(epoch FROM clock_timestamp())::bigint AS at, r.id AS request_id, r.created_at, r.runs, r.trace
@@ -142,7 +144,8 @@ WITH said AS (
         state = CASE WHEN o.delivered THEN 'delivered' WHEN o.gone OR o.again >= d.expires_at THEN 'failed' ELSE 'pending' END,
         ended_at = CASE WHEN o.delivered OR o.gone OR o.again >= d.expires_at THEN clock_timestamp() END,
         next_at = o.again, resent_after = d.resent_after + o.probe::integer
-    FROM outcome o WHERE d.id = o.id AND d.attempt = o.attempt AND d.state = 'pending' AND d.lease_until IS NOT NULL
+    FROM outcome o WHERE d.id = ANY(ARRAY(SELECT id FROM outcome)) AND d.id = o.id AND d.attempt = o.attempt AND d.state || '' = 'pending'
+        AND d.lease_until IS NOT NULL
     RETURNING d.endpoint_id, o.delivered, o.gone, o.error, o.pause
 ), sum AS (
     SELECT endpoint_id, bool_or(delivered) AS well, bool_or(gone) AS gone, count(*) FILTER (WHERE NOT delivered)::integer AS failed,
@@ -171,7 +174,7 @@ RETURNING e.id, s.gone
 UPDATE webhook_delivery SET state = 'failed', ended_at = clock_timestamp(), lease_until = NULL,
     error = coalesce('not accepted within 24 h; last: ' || error, 'not sent within 24 h: the endpoint was paused or its breaker was open')
 WHERE id = ANY(ARRAY(SELECT id FROM webhook_delivery
-    WHERE state = 'pending' AND expires_at <= clock_timestamp() AND coalesce(lease_until <= clock_timestamp(), true)
+    WHERE state = 'pending' AND expires_at <= (SELECT clock_timestamp()) AND coalesce(lease_until <= clock_timestamp(), true)
     ORDER BY expires_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED))
 
 -- name: refused

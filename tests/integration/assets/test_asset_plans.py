@@ -9,7 +9,7 @@ import pytest
 
 from beat_actors.assets import claims, commits
 from beat_actors.broker.own_flows import UPLOADS
-from beat_actors.database import Statement, jsonb
+from beat_actors.database import BY_INDEX, Statement, jsonb
 
 pytestmark = [pytest.mark.exhaustive, pytest.mark.timeout(600)]
 MILLION = 1_000_000
@@ -114,7 +114,7 @@ def test_a_claim_reads_no_backlog_whose_statistics_are_missing_or_old(database_u
         connection.execute(FILL.replace("generate_series(1, ", f"generate_series({MILLION - 99_999}, "))
         seen = {}
         with connection.transaction():
-            connection.execute(claims.LOCK.text)
+            connection.execute(BY_INDEX.text)
             for sql, params in (
                 (claims.DUE, {"limit": 500, "classes": [0, 1, 2, 3]}),
                 (claims.RESCUE, {"limit": 500, "failure": claims.CRASH}),
