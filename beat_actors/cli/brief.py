@@ -1,15 +1,18 @@
 """`beat brief`: what is wrong now and why, on one page, or the timeline of a span of time."""
 
+import re
 import sys
 from datetime import UTC, datetime
 
 from beat_actors.cli.operators import ask, is_remote, watching
-from beat_actors.cli.output import UNAVAILABLE, Flag, show_json
+from beat_actors.cli.output import UNAVAILABLE, Flag, Lines, out, say, show_json
 from beat_actors.errors import BadInput
 from beat_actors.observe.markdown import markdown
 from beat_actors.observe.page import Affected, Brief, Trouble
 from beat_actors.observe.words import command_in
 
+SIGN = re.compile(r"#+ |- |\d+\. ")
+"""What a heading or an item of a list begins with."""
 OF_THE_API = "ask on a host of the installation: `beat doctor` checks every dependency"
 OF_POSTGRESQL = "start PostgreSQL, or check that BEAT_DATABASE_URL reaches it: `beat doctor`"
 
@@ -42,8 +45,18 @@ def brief(*, since: datetime | None = None, until: datetime | None = None, json:
     if json:
         show_json(page)
     else:
-        sys.stdout.write(markdown(page))
+        _show(markdown(page))
     return code
+
+
+def _show(page: str) -> None:
+    """As it stands where it is piped, so that it can be pasted. On a terminal lines end between words, and commands stay whole."""
+    if not sys.stdout.isatty():
+        sys.stdout.write(page)
+        return
+    for line in page.splitlines():
+        sign = SIGN.match(line)
+        say("\n".join(Lines(out.width, len(sign[0]) if sign else 0).wrap(line)), whole=True)
 
 
 def unasked(said: str, *, over_api: bool) -> Brief:

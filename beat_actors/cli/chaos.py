@@ -58,7 +58,8 @@ def chaos(
     """
     chosen = _chosen(only, brief)
     if names:
-        show_rows(("fault", "family", "what"), [(fault.name, fault.family, fault.what) for fault in chosen])
+        rows = [(fault.name, fault.family, fault.what) for fault in chosen]
+        show_rows(("fault", "family", "what"), rows, prose=("what",))
         return 0
     if jobs < 1 or seeds < (0 if kept else 1):
         raise BadInput("--seeds and --jobs are at least 1", field="seeds")

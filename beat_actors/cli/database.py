@@ -63,7 +63,7 @@ def list_processes(*, shape: Shape = TABLE) -> None:
         ),
         shape,
         prose=("cannot",),
-        spare=("up since",),
+        spare=("up since", "latency p50 (ms)", "timeouts", "statements"),
         empty="no process has reported within half a minute",
     )  # fmt: skip
 

@@ -137,8 +137,8 @@ LISTS = {
     "queues list ingest": (),
 }
 """Each list, and what is in it at least."""
-DOCUMENTS = frozenset({"brief", "held show {held}", "quarantine show {quarantine}"})
-"""What is printed as Markdown or JSON, to be pasted: a line ends where a paragraph or a value does."""
+DOCUMENTS = frozenset({"held show {held}", "quarantine show {quarantine}"})
+"""What is printed as JSON, to be pasted: a line ends where a value does."""
 OTHERS = {
     "of one thing, by the same functions as `credentials show`": {"assets show", "erase show", "payloads show", "queues show", "provenance"},
     "its lines have tests of their own": {"doctor", "up", "scrape", "watch", "chaos", "check", "blast", "snapshot", "parsers diff", "parsers shadow", "erase", "restore"},
