@@ -103,7 +103,7 @@ WHERE p.sink = %(sink)s AND p.seq = ANY(%(seqs)s) AND p.behind AND NOT EXISTS (
 -- Locks: none.
 -- No row: never.
 SELECT coalesce(json_agg(json_build_array({{of_event}}, l.tries) ORDER BY l.seq), '[]')::text AS events FROM (
-    SELECT * FROM event_parked p WHERE p.sink = %(sink)s AND p.next_at <= clock_timestamp() AND NOT EXISTS (
+    SELECT * FROM event_parked p WHERE p.sink = %(sink)s AND p.next_at <= (SELECT clock_timestamp()) AND NOT EXISTS (
         SELECT FROM event_parked b WHERE b.sink = p.sink AND b.subject = p.subject AND b.seq < p.seq
             AND (%(waits)s OR b.next_at IS NOT NULL))
     ORDER BY p.next_at LIMIT %(limit)s) l
@@ -159,5 +159,5 @@ UPDATE event_replay SET position = %(position)s, sent = sent + %(sent)s, error =
 -- Rows: `Look`, one.
 -- Locks: none.
 -- No row: never.
-SELECT EXISTS (SELECT FROM event_parked WHERE sink = %(sink)s AND next_at <= clock_timestamp()) AS due,
+SELECT EXISTS (SELECT FROM event_parked WHERE sink = %(sink)s AND next_at <= (SELECT clock_timestamp())) AS due,
        EXISTS (SELECT FROM event_replay WHERE sink = %(sink)s AND ended_at IS NULL) AS replay

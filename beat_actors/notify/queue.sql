@@ -186,5 +186,5 @@ WHERE id IN (SELECT id FROM notification WHERE state = 'pending' AND expires_at 
 -- Locks: the messages.
 -- No row: none is old enough, or another leads by now.
 DELETE FROM notification WHERE id = ANY(ARRAY(
-    SELECT id FROM notification WHERE state <> 'pending' AND ended_at < clock_timestamp() - make_interval(days => %(days)s)
+    SELECT id FROM notification WHERE state <> 'pending' AND ended_at < (SELECT clock_timestamp() - make_interval(days => %(days)s))
       AND beat_leads(%(epoch)s) ORDER BY ended_at LIMIT %(limit)s))

@@ -99,7 +99,7 @@ SELECT beat_drop_archived_payloads(%(day)s) WHERE beat_leads(%(epoch)s)
 -- Locks: the rows; what another holds is skipped.
 -- No row: there are none, or the leader was replaced.
 UPDATE payload_object SET gone_at = clock_timestamp() WHERE id = ANY(ARRAY(
-    SELECT id FROM payload_object WHERE stored_at IS NULL AND gone_at IS NULL AND begun_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+    SELECT id FROM payload_object WHERE stored_at IS NULL AND gone_at IS NULL AND begun_at < (SELECT clock_timestamp() - make_interval(secs => %(seconds)s))
     ORDER BY begun_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED)) AND beat_leads(%(epoch)s)
 
 -- name: gone

@@ -40,7 +40,7 @@ WHERE name = ANY(%(limits)s) AND made_at > clock_timestamp() - interval '1 day' 
 -- Locks: the rows. Each run finds what became too old since the last one.
 -- No row: never; the statement gives none.
 WITH slots AS (DELETE FROM limit_usage WHERE slot < %(slot)s AND beat_leads(%(epoch)s))
-DELETE FROM limit_forecast WHERE made_at < clock_timestamp() - make_interval(days => %(days)s) AND beat_leads(%(epoch)s)
+DELETE FROM limit_forecast WHERE made_at < (SELECT clock_timestamp() - make_interval(days => %(days)s)) AND beat_leads(%(epoch)s)
 
 -- name: accuracy
 -- What came of the forecasts of the last days, for each limit: those that are over, and those of limits that are used up.

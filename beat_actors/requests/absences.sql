@@ -4,4 +4,4 @@
 -- Locks: the rows, in no order; what another holds is skipped.
 -- No row: there are none.
 DELETE FROM absence WHERE beat_leads(%(epoch)s) AND key = ANY(ARRAY(
-    SELECT key FROM absence WHERE ask_at < clock_timestamp() - make_interval(days => %(days)s) ORDER BY ask_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED))
+    SELECT key FROM absence WHERE ask_at < (SELECT clock_timestamp() - make_interval(days => %(days)s)) ORDER BY ask_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED))

@@ -1,7 +1,7 @@
 -- name: any_due
 -- Whether an entry of the quarantine is due. Asked by itself, and nothing more where there is none: it is asked each second, and hardly ever so.
 -- No row: never.
-SELECT EXISTS (SELECT FROM quarantine WHERE resolved_at IS NULL AND replay_at <= clock_timestamp()) AS due
+SELECT EXISTS (SELECT FROM quarantine WHERE resolved_at IS NULL AND replay_at <= (SELECT clock_timestamp())) AS due
 
 -- name: away
 -- Entries that are due and whose payload lies in the bucket alone, and may be read again.
@@ -10,7 +10,7 @@ SELECT EXISTS (SELECT FROM quarantine WHERE resolved_at IS NULL AND replay_at <=
 -- Locks: none.
 -- No row: there are none.
 SELECT q.id, q.fetch_id, q.payload_at FROM quarantine q JOIN scrape_fetch f ON f.id = q.fetch_id
-WHERE q.resolved_at IS NULL AND q.replay_at <= clock_timestamp() AND f.stage IN ('FAILED', 'WAITING')
+WHERE q.resolved_at IS NULL AND q.replay_at <= (SELECT clock_timestamp()) AND f.stage IN ('FAILED', 'WAITING')
   AND EXISTS (SELECT FROM archived_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
   AND NOT EXISTS (SELECT FROM raw_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
   AND NOT EXISTS (SELECT FROM restored_payload p WHERE p.fetch_id = f.id AND p.created_at = q.payload_at)
@@ -24,7 +24,7 @@ ORDER BY q.replay_at LIMIT %(limit)s
 -- No row: no entry of a replay with a bound is due.
 WITH due AS (
     SELECT DISTINCT replay_id, replay_bound FROM (
-        SELECT replay_id, replay_bound FROM quarantine WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() ORDER BY replay_at LIMIT 100) d
+        SELECT replay_id, replay_bound FROM quarantine WHERE resolved_at IS NULL AND replay_at <= (SELECT clock_timestamp()) ORDER BY replay_at LIMIT 100) d
     WHERE replay_id IS NOT NULL AND replay_bound IS NOT NULL
 )
 SELECT d.replay_id AS id, d.replay_bound AS bound, count(f.id) FILTER (WHERE f.stage <> 'DONE')::integer AS failed, count(f.id)::integer AS read
@@ -51,7 +51,7 @@ SELECT count(*)::integer FROM rest
 -- Locks: the entries by their time; what another holds is skipped. Before the fetches, and before the requests.
 -- No row: none is due or free, or the leader was replaced.
 SELECT id, fetch_id FROM quarantine
-WHERE resolved_at IS NULL AND replay_at <= clock_timestamp() AND beat_leads(%(epoch)s) ORDER BY replay_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
+WHERE resolved_at IS NULL AND replay_at <= (SELECT clock_timestamp()) AND beat_leads(%(epoch)s) ORDER BY replay_at LIMIT %(limit)s FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: lock_fetches
 -- Locks all fetches of the requests of some.

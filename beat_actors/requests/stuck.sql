@@ -12,5 +12,5 @@ SELECT r.id, r.platform, r.flow, r.picked_at, extract(epoch FROM clock_timestamp
        extract(epoch FROM clock_timestamp() - min(f.claimed_at) FILTER (
            WHERE f.stage IN ('LEASED', 'RETRIEVED', 'INGESTED') AND f.lease_until > clock_timestamp()))::float8 AS held_for
 FROM scrape_request_log r LEFT JOIN scrape_fetch f ON f.request_id = coalesce(r.joined_to, r.id) AND f.stage <> ALL ('{DONE,FAILED,CANCELLED}')
-WHERE r.status = 'PROCESSING' AND r.picked_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+WHERE r.status = 'PROCESSING' AND r.picked_at < (SELECT clock_timestamp() - make_interval(secs => %(seconds)s))
 GROUP BY r.id ORDER BY r.picked_at, r.id LIMIT %(limit)s

@@ -23,7 +23,7 @@ SELECT DISTINCT l.platform FROM lane l CROSS JOIN LATERAL (
 -- Parameters: epoch (bigint or null: of the leader), limit (integer).
 -- No row: none is late, or the leader was replaced.
 SELECT id FROM scrape_request_log
-WHERE status IN ('PENDING', 'PROCESSING') AND expires_at <= clock_timestamp() AND beat_leads(%(epoch)s) ORDER BY expires_at, id LIMIT %(limit)s
+WHERE status IN ('PENDING', 'PROCESSING') AND expires_at <= (SELECT clock_timestamp()) AND beat_leads(%(epoch)s) ORDER BY expires_at, id LIMIT %(limit)s
 
 -- name: forgotten
 -- Requests with a waiting fetch past a deadline that nobody who waits has: it was set anew, and missed this fetch, which was just being moved each

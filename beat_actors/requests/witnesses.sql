@@ -5,7 +5,7 @@
 -- Locks: none.
 -- No row: none waits for too long.
 SELECT f.id FROM held_record h JOIN scrape_fetch f ON f.witness_of = h.id AND f.stage = 'WAITING' AND f.expires_at < clock_timestamp()
-WHERE h.decided_at IS NULL AND h.next_at <= clock_timestamp() AND beat_leads(%(epoch)s) ORDER BY h.next_at LIMIT %(limit)s
+WHERE h.decided_at IS NULL AND h.next_at <= (SELECT clock_timestamp()) AND beat_leads(%(epoch)s) ORDER BY h.next_at LIMIT %(limit)s
 
 -- name: due
 -- Held records whose time has come, and about which nobody is being asked.
@@ -13,6 +13,6 @@ WHERE h.decided_at IS NULL AND h.next_at <= clock_timestamp() AND beat_leads(%(e
 -- Rows: their ids.
 -- Locks: none.
 -- No row: none is due.
-SELECT h.id FROM held_record h WHERE h.decided_at IS NULL AND h.next_at <= clock_timestamp() AND beat_leads(%(epoch)s)
+SELECT h.id FROM held_record h WHERE h.decided_at IS NULL AND h.next_at <= (SELECT clock_timestamp()) AND beat_leads(%(epoch)s)
   AND NOT EXISTS (SELECT FROM scrape_fetch f WHERE f.witness_of = h.id AND f.stage <> ALL ('{DONE,FAILED,CANCELLED}'))
 ORDER BY h.next_at LIMIT %(limit)s

@@ -30,5 +30,5 @@ FROM (SELECT failure FROM asset_log WHERE status = 'WAITING' ORDER BY not_before
 -- Locks: none.
 -- No row: never.
 SELECT count(*) AS objects, extract(epoch FROM clock_timestamp() - min(deleting_since))::float8 AS seconds FROM (
-    SELECT deleting_since FROM asset_object WHERE deleting_since < clock_timestamp() - make_interval(secs => %(seconds)s) AND deleted_at IS NULL
+    SELECT deleting_since FROM asset_object WHERE deleting_since < (SELECT clock_timestamp() - make_interval(secs => %(seconds)s)) AND deleted_at IS NULL
     ORDER BY deleting_since LIMIT %(most)s) late

@@ -191,5 +191,5 @@ WHERE endpoint_id = ANY(%(endpoints)s) AND state = 'pending' AND lease_until IS 
 -- Locks: the deliveries.
 -- No row: none is old enough, or another leads by now.
 DELETE FROM webhook_delivery WHERE id = ANY(ARRAY(
-    SELECT id FROM webhook_delivery WHERE state <> 'pending' AND ended_at < clock_timestamp() - make_interval(days => %(days)s)
+    SELECT id FROM webhook_delivery WHERE state <> 'pending' AND ended_at < (SELECT clock_timestamp() - make_interval(days => %(days)s))
       AND beat_leads(%(epoch)s) ORDER BY ended_at LIMIT %(limit)s))

@@ -113,7 +113,7 @@ UPDATE webhook_endpoint SET old_key_id = key_id, old_secret = secret, old_until 
 -- No row: never.
 WITH gone AS (
     DELETE FROM webhook_test WHERE subject = ANY(ARRAY(
-        SELECT subject FROM webhook_test WHERE began < clock_timestamp() - interval '1 hour' AND NOT (subject = ANY(%(subjects)s::text[]))
+        SELECT subject FROM webhook_test WHERE began < (SELECT clock_timestamp() - interval '1 hour') AND NOT (subject = ANY(%(subjects)s::text[]))
         ORDER BY began LIMIT 100 FOR UPDATE SKIP LOCKED))
 )
 INSERT INTO webhook_test AS t (subject, began, sent) SELECT subject, clock_timestamp(), 1 FROM unnest(%(subjects)s::text[]) AS s(subject)

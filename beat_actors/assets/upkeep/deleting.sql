@@ -10,7 +10,7 @@ NOT EXISTS (SELECT FROM asset_log a WHERE a.content = o.content)
 -- Rows: their contents.
 -- Locks: the objects, until the transaction ends.
 -- No row: none is due, or the leader was replaced.
-SELECT content FROM asset_object WHERE unused_since < clock_timestamp() - make_interval(secs => %(seconds)s) AND deleting_since IS NULL
+SELECT content FROM asset_object WHERE unused_since < (SELECT clock_timestamp() - make_interval(secs => %(seconds)s)) AND deleting_since IS NULL
     AND beat_leads(%(epoch)s) ORDER BY unused_since LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
 
 -- name: smaller
@@ -113,7 +113,7 @@ WHERE content = ANY(%(contents)s::bytea[]) AND deleting_since IS NOT NULL AND re
 -- Locks: the objects, and the smaller pictures; it skips those that others hold, and the objects that these were made of.
 -- No row: never.
 WITH old AS MATERIALIZED (
-    SELECT content FROM asset_object WHERE deleting_since < clock_timestamp() - make_interval(secs => %(seconds)s)
+    SELECT content FROM asset_object WHERE deleting_since < (SELECT clock_timestamp() - make_interval(secs => %(seconds)s))
         AND deleted_at < clock_timestamp() - make_interval(secs => %(seconds)s) AND beat_leads(%(epoch)s) ORDER BY deleting_since LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
 ), smaller AS MATERIALIZED (
     SELECT v.content, v.variant FROM asset_variant v JOIN asset_object o ON o.content = v.variant

@@ -87,3 +87,27 @@ THREE = "UPDATE lane SET priority = 1"
 WORDS = ("SELECT", "Update the lane", "with a lane")
 '''
     assert statements(source) == [3, 4, 7]
+
+
+BOUND = re.compile(r"(?:\b\w+\.)?\b(\w+)\s*<=?\s*clock_timestamp\(\)")
+BEHIND_A_BOUND = {
+    "beat_actors/assets/claims.sql claim deadline": "a value of a row that was claimed",
+    "beat_actors/watch/requests.sql waiting created_at": "of the first row of each lane",
+    "beat_actors/webhooks/deliveries.sql claim next_at": "of a row that was found by its id",
+    "beat_actors/webhooks/endpoints.sql count_test began": "of a row that was found by its key",
+}
+
+
+def test_what_is_due_is_a_bound_of_an_index() -> None:
+    """`clock_timestamp()` changes from row to row, so that PostgreSQL compares it with each row of an index, also if none is due.
+    `(SELECT clock_timestamp())` is one value, and the index is read up to it."""
+    found = list[str]()
+    for path in sorted((ROOT / "beat_actors").rglob("*.sql")):
+        for statement in re.split(r"^-- name: ", path.read_text(), flags=re.MULTILINE)[1:]:
+            name, *lines = statement.splitlines()
+            text = "\n".join(line for line in lines if not line.lstrip().startswith("--"))
+            for column in {one[1] for one in BOUND.finditer(text)}:
+                where = f"{path.relative_to(ROOT)} {name} {column}"
+                if where not in BEHIND_A_BOUND and re.search(rf"ORDER BY [^()]*\b{column}\b", text):
+                    found.append(where)
+    assert found == []
