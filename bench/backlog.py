@@ -2,7 +2,7 @@
 
 Parts, all with a process that uploads as in production, an origin of pictures of 40 kB, and a strict S3 in memory:
 
-- drain: 100,000 pictures of all classes. Requests for profiles come at an even rate without and with the backlog, in one run.
+- drain: 100,000 pictures of all classes. Requests for profiles come at an even rate, while uploads are paused and while they run, in turn.
 - order: a backlog of which not all can be saved, beside what an oracle and what first in first out would save with uploads that end at the same moments.
 - same: many assets of few pictures, and the PUTs that the bucket got for them.
 - slow: the bucket says SlowDown to half of the PUTs for a while. Then some PUTs hang, or their connections break.
@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import psutil
 import psycopg
@@ -39,7 +40,8 @@ OVERTAKEN = """SELECT EXISTS (SELECT FROM asset_log WHERE status = 'PENDING' AND
 """Whether a picture of another class was begun while the picture of a profile waited."""
 HELD = "SELECT 90 - extract(epoch FROM min(lease_until) - clock_timestamp())::float8 FROM asset_log WHERE status = 'PROCESSING'"
 """Seconds since the oldest upload in flight was claimed, up to 30: then its lease of 90 s is renewed."""
-DONE_AT = "SELECT extract(epoch FROM max(stored_at) - min(observed_at))::float8 FROM asset_log WHERE class = 0"
+IN_FLIGHT = "SELECT EXISTS (SELECT FROM asset_log WHERE status = 'PROCESSING')"
+AVATARS = "SELECT EXISTS (SELECT FROM asset_log WHERE status <> 'COMPLETE' AND class = 0)"
 SAVED = "SELECT count(*) FILTER (WHERE stored_at <= deadline)::int, count(*) FILTER (WHERE stored_at <= deadline AND class = 0)::int FROM asset_log"
 MEASURED = "SELECT count(stored_at)::float8 / nullif(extract(epoch FROM max(stored_at) - min(observed_at))::float8, 0) FROM asset_log"
 MOMENTS = """SELECT extract(epoch FROM stored_at - min(observed_at) OVER ())::float8 FROM asset_log WHERE stored_at IS NOT NULL ORDER BY stored_at"""
@@ -91,7 +93,6 @@ class Visits:
 
     made: PictureStack
     rate: float
-    took: list[float] = field(default_factory=list)
     unanswered: int = 0
     _stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -104,12 +105,13 @@ class Visits:
     def __exit__(self, *_error: object) -> None:
         self._stopped.set()
         self._thread.join()
-        times = {"since": self._since, "until": time.time()}
-        ends = time.monotonic() + 30
-        while (left := self.made.rows(OPEN_BETWEEN, times)[0][0]) and time.monotonic() < ends:
-            time.sleep(0.2)
-        self.unanswered = left
-        self.took = sorted(seconds for (seconds,) in self.made.rows(TOOK, times))
+        times = Span(self._since, time.time())._asdict()
+        until(lambda: not self.made.rows(OPEN_BETWEEN, times)[0][0], 30.0)
+        (self.unanswered,) = self.made.rows(OPEN_BETWEEN, times)[0]
+
+    def within(self, spans: Sequence["Span"]) -> list[float]:
+        """The seconds that each took which was sent in one of these spans."""
+        return [float(seconds) for one in spans for (seconds,) in self.made.rows(TOOK, one._asdict())]
 
     async def _run(self) -> None:
         beat = Engine.start(settings_of(self.made.setup), name="bench")
@@ -138,40 +140,66 @@ def shown(name: str, values: Sequence[float], unanswered: int) -> str:
 
 
 def drain(made: PictureStack, given: argparse.Namespace) -> None:
-    base, unanswered = list[float](), 0
-
-    def quiet() -> None:
-        nonlocal unanswered
-        with Visits(made, given.rate) as visits:
-            time.sleep(given.seconds / 2)
-        base.extend(visits.took)
-        unanswered += visits.unanswered
-
-    quiet()
+    """Uploads are paused and go on in turn, so that another load on the machine falls on requests with and without them."""
     chance = random.Random(7)
     made.fill(
         [chance.randrange(4) for _ in range(given.rows)], [DAY + chance.random() * DAY for _ in range(given.rows)]
     )
-    puts, cpu = made.bucket.counts()["stored"], made.cpu()
-    began = time.monotonic()
+    puts, cpu, seconds, avatars = made.bucket.counts()["stored"], made.cpu(), 0.0, 0.0
+    spans: dict[bool, list[Span]] = {False: [], True: []}
+    made.pause(paused=True)
     with Watch(made) as watch, Visits(made, given.rate) as visits:
-        made.wake()
-        made.until_idle()
-        seconds, cpu = time.monotonic() - began, made.cpu() - cpu
-    states, stored = made.states(), made.bucket.counts()["stored"] - puts
-    (avatars,) = made.rows(DONE_AT)[0]
+        while made.is_busy:
+            spans[False].append(spent(lambda: time.sleep(given.seconds)))
+            made.pause(paused=False)
+            made.wake()
+            spans[True].append(spent(lambda: until(lambda: not made.is_busy, given.seconds)))
+            began = time.monotonic()
+            made.pause(paused=True)
+            until(lambda: not made.rows(IN_FLIGHT)[0][0], 60.0)
+            seconds += spans[True][-1].seconds + time.monotonic() - began
+            avatars = avatars or (0.0 if made.rows(AVATARS)[0][0] else seconds)
+        cpu = made.cpu() - cpu
+    made.pause(paused=False)
+    stored, share = made.bucket.counts()["stored"] - puts, cpu / given.rows * 1000
     print(
-        f"backlog of {given.rows:,} pictures: {given.rows / seconds:,.0f}/s, {stored:,} stored, {cpu / given.rows * 1000:.2f} ms CPU each; {states}"
+        f"backlog of {given.rows:,} pictures: {given.rows / seconds:,.0f}/s, {stored:,} stored, {share:.2f} ms CPU each; {made.states()}"
     )
     print(f"the process that uploads: {watch.memory()}")
     print(
         f"pictures of profiles: all stored after {avatars:.0f} of {seconds:.0f} s; another class was begun before in {watch.overtaken} of {watch.looks} looks"
     )
+    took = {uploads: visits.within(each) for uploads, each in spans.items()}
+    print(shown("uploads paused", took[False], visits.unanswered))
+    print(shown("beside uploads", took[True], 0))
+    print(
+        f"ratio p95 beside/without uploads {quantile(took[True], 0.95) / quantile(took[False], 0.95):.2f}", flush=True
+    )
     made.clear()
-    quiet()
-    print(shown("without a backlog", base, unanswered))
-    print(shown("beside the backlog", visits.took, visits.unanswered))
-    print(f"ratio p95 beside/without {quantile(visits.took, 0.95) / quantile(base, 0.95):.2f}", flush=True)
+
+
+class Span(NamedTuple):
+    """Seconds since 1970."""
+
+    since: float
+    until: float
+
+    @property
+    def seconds(self) -> float:
+        return self.until - self.since
+
+
+def spent(work: Callable[[], object]) -> Span:
+    since = time.time()
+    work()
+    return Span(since, time.time())
+
+
+def until(ended: Callable[[], bool], seconds: float) -> None:
+    """Wait until it has ended, for so many seconds at most."""
+    ends = time.monotonic() + seconds
+    while not ended() and time.monotonic() < ends:
+        time.sleep(0.1)
 
 
 def order(made: PictureStack, given: argparse.Namespace) -> None:

@@ -136,6 +136,12 @@ class PictureStack:
             setting = "INSERT INTO flow_setting (platform, flow, workers, concurrency) VALUES ('assets', 'asset_upload_flow', 1, %(at_once)s)"
             self.rows(setting, {"at_once": at_once})
 
+    def pause(self, *, paused: bool) -> None:
+        """As an operator pauses the flow, or lets it go on."""
+        self.allow(None)
+        if paused:
+            self.rows("INSERT INTO flow_setting (platform, flow, paused) VALUES ('assets', 'asset_upload_flow', true)")
+
     def memory(self) -> int:
         """Bytes that the process that uploads has resident."""
         return max(one.memory_info().rss for one in self._workers())

@@ -128,6 +128,7 @@ class Upload:
                 failure = f"{Reason.TOO_COSTLY}: each of {LOST_DECODERS} decoders was lost with it; the last: {error}"
                 return End(asset, State.FAILED, failure=failure, spent=spent)
             return _later(asset, f"conversion: {error}", max(20.0, backoff(asset.attempts)), spent=spent)
+        got.data = b""  # what is stored may be a copy, and may wait for the bucket for seconds
         try:
             placed = await self._storing.place(content)
         except (BucketDown, StorageUnavailable):
