@@ -31,7 +31,7 @@ from bench.picture_stack import PictureStack, picture_stack, settings_of, warmed
 
 PROFILES = 200
 DAY = 86_400.0
-EVERY = 0.5
+EVERY = 1.0
 """Seconds between two looks at memory and order."""
 TOOK = "SELECT extract(epoch FROM scraped_at - created_at)::float8 FROM scrape_request_log WHERE status = 'COMPLETE' AND created_at BETWEEN to_timestamp(%(since)s) AND to_timestamp(%(until)s)"
 OPEN_BETWEEN = "SELECT count(*)::int FROM scrape_request_log WHERE status <> 'COMPLETE' AND created_at BETWEEN to_timestamp(%(since)s) AND to_timestamp(%(until)s)"
@@ -199,7 +199,7 @@ def until(ended: Callable[[], bool], seconds: float) -> None:
     """Wait until it has ended, for so many seconds at most."""
     ends = time.monotonic() + seconds
     while not ended() and time.monotonic() < ends:
-        time.sleep(0.1)
+        time.sleep(0.5)
 
 
 def order(made: PictureStack, given: argparse.Namespace) -> None:
@@ -365,7 +365,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=100_000, help="pictures of the backlog")
     parser.add_argument("--rate", type=float, default=10.0, help="requests for profiles a second")
     parser.add_argument(
-        "--seconds", type=float, default=120.0, help="for which requests are measured without a backlog"
+        "--seconds", type=float, default=20.0, help="for which uploads run, and for which they are paused"
     )
     parser.add_argument("--mixed", type=int, default=40_000, help="pictures of the backlog that cannot all be saved")
     parser.add_argument("--share", type=float, default=0.6, help="of them that can be uploaded until the last one dies")
