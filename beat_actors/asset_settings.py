@@ -32,6 +32,14 @@ class AssetSettings(AssetBudgetSettings):
             description="maximum uploads of assets in flight, per process; a process with fewer descriptors (`ulimit -n`) has fewer",
         ),
     ] = 5000
+    asset_uploads_per_second: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            le=100_000,
+            description="maximum uploads of assets that one process begins per second, where it shares its host with workers; not set: no limit",
+        ),
+    ] = None
     asset_memory_mb: Annotated[
         int,
         Field(

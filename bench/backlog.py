@@ -367,6 +367,9 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="for which uploads run, and for which they are paused"
     )
+    parser.add_argument(
+        "--limit", type=int, default=600, help="BEAT_ASSET_UPLOADS_PER_SECOND while the backlog drains; 0: not set"
+    )
     parser.add_argument("--mixed", type=int, default=40_000, help="pictures of the backlog that cannot all be saved")
     parser.add_argument("--share", type=float, default=0.6, help="of them that can be uploaded until the last one dies")
     parser.add_argument("--at-once", type=int, default=20, help="uploads in flight in the part `order`")
@@ -377,7 +380,8 @@ def main() -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     print(f"load of the machine before: {psutil.getloadavg()[0]:.1f}", flush=True)
     for part in given.only.split(","):
-        with picture_stack(profiles=PROFILES, delay=DELAY.get(part, 0.0)) as made:
+        limit = given.limit if part == "drain" else 0
+        with picture_stack(profiles=PROFILES, delay=DELAY.get(part, 0.0), limit=limit) as made:
             warmed(made, PROFILES)
             PARTS[part](made, given)
 

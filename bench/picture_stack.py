@@ -43,13 +43,15 @@ WARM = 200
 
 @dataclass(frozen=True)
 class Setup(engine.Setup):
-    """With a bucket, which the process that uploads has the key of."""
+    """With a bucket, which the process that uploads has the key of. `limit`: uploads a second that it begins; 0: no limit."""
 
     origin_url: str = ""
     bucket_env: Mapping[str, str] = field(default_factory=dict)
+    limit: int = 0
 
     def env(self) -> dict[str, str]:
-        return {**super().env(), **self.bucket_env, "BEAT_ASSET_ORIGIN": self.origin_url}
+        limited = {"BEAT_ASSET_UPLOADS_PER_SECOND": str(self.limit)} if self.limit else {}
+        return {**super().env(), **self.bucket_env, **limited, "BEAT_ASSET_ORIGIN": self.origin_url}
 
 
 @dataclass
@@ -159,8 +161,8 @@ def settings_of(setup: Setup) -> Settings:
 
 
 @contextlib.contextmanager
-def picture_stack(*, profiles: int, delay: float = 0.0) -> Iterator[PictureStack]:
-    """`profiles`: how many the upstream knows. `delay`: seconds until the origin answers."""
+def picture_stack(*, profiles: int, delay: float = 0.0, limit: int = 0) -> Iterator[PictureStack]:
+    """`profiles`: how many the upstream knows. `delay`: seconds until the origin answers. `limit`: as in `Setup`."""
     with temporary_home() as home, contextlib.ExitStack() as stack:
         postgres, valkey, answers = PostgresServer.at(home), ValkeyServer.at(home), upstream(home, profiles)
         stack.enter_context(running(home, postgres, valkey, answers))
@@ -177,6 +179,7 @@ def picture_stack(*, profiles: int, delay: float = 0.0) -> Iterator[PictureStack
             defaults=True,
             origin_url=f"http://127.0.0.1:{port}",
             bucket_env=bucket.env,
+            limit=limit,
         )
         asyncio.run(engine.prepare(setup, [handle(0)], 1))
         stack.enter_context(engine.working(setup))

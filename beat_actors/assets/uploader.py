@@ -16,6 +16,7 @@ from beat_actors.assets.claims import BATCH, LEASE, Claimed
 from beat_actors.assets.commits import End, State
 from beat_actors.assets.committer import Committer
 from beat_actors.assets.order import COUNTED, Ageing, Rate, horizon, soon
+from beat_actors.assets.starts import Starts
 from beat_actors.assets.storing import Store, Storing
 from beat_actors.assets.upkeep.caps import Caps
 from beat_actors.assets.upload import Checker, Fetcher, Upload
@@ -48,7 +49,7 @@ class InFlight:
 
 
 class Uploader:
-    """Of one process; made and closed inside its event loop. `slots`: uploads in flight. `caps`: the limits of a day. `trouble`: as `Storing` has it."""
+    """Of one process; made and closed inside its event loop. `slots`: uploads in flight. `per_second`: as `Starts` has it. `caps`: the limits of a day. `trouble`: as `Storing` has it."""
 
     def __init__(
         self,
@@ -58,6 +59,7 @@ class Uploader:
         store: Store,
         *,
         slots: int,
+        per_second: float | None = None,
         caps: Caps | None = None,
         trouble: Callable[[str | None], None] = lambda _said: None,
     ) -> None:
@@ -65,6 +67,7 @@ class Uploader:
         self._database = database
         self._store = store
         self._slots = slots
+        self._starts = Starts(per_second)
         self._caps = caps or Caps(database)
         self._upload = Upload(origin, check, self.storing)
         self._committer = Committer(self._write, self._done)
@@ -134,7 +137,10 @@ class Uploader:
         breaker = self.storing.breaker
         if breaker.is_open and (breaker.pause or self._in_flight):
             return max(breaker.pause, 0.2)
-        room = 1 if breaker.is_open else min(self._room(), BATCH)
+        free = 1 if breaker.is_open else min(self._room(), BATCH)
+        room = self._starts.room(free, now)
+        if free > 0 and not room:
+            return SMALL
         if room < min(BATCH, self._slots // 8) and self._in_flight and not breaker.is_open:
             if room <= 0:
                 return RENEWS  # an end makes room
@@ -160,6 +166,7 @@ class Uploader:
         self._ageing.claimed([one.of_class for one in found if not one.wanted], room, aged, now)
         if found:
             hit("upload.after_claim", [one.public_id for one in found])
+        self._starts.began(len(found))
         for asset in found:
             one = self._in_flight[asset.public_id, asset.fence] = InFlight(asset, time.monotonic())
             one.task = asyncio.create_task(self._one(asset))

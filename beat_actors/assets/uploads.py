@@ -46,7 +46,16 @@ class Uploads:
             raise BadSettings("BEAT_ASSET_BUCKET is not set, and this process uploads into it")
         origin, converters = Origin(settings, idle=allowed.idle), Converters()
         trouble = engine.own_trouble.bucket
-        uploader = Uploader(engine.database, origin, converters.picture, store, slots=allowed.uploads, trouble=trouble)
+        rate = settings.asset_uploads_per_second
+        uploader = Uploader(
+            engine.database,
+            origin,
+            converters.picture,
+            store,
+            slots=allowed.uploads,
+            per_second=rate,
+            trouble=trouble,
+        )
         log.info("uploads_started", slots=allowed.uploads, bucket=store.where)
         maker = Maker(engine.database, converters.variant, store)
         return cls(uploader.start(), origin, converters, store, maker)
