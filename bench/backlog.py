@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import logging
 import random
+import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -172,8 +173,12 @@ def drain(made: PictureStack, given: argparse.Namespace) -> None:
     took = {uploads: visits.within(each) for uploads, each in spans.items()}
     print(shown("uploads paused", took[False], visits.unanswered))
     print(shown("beside uploads", took[True], 0))
+    pairs = zip(spans[False], spans[True], strict=True)
+    ratios = [quantile(visits.within([on]), 0.95) / quantile(visits.within([off]), 0.95) for off, on in pairs]
     print(
-        f"ratio p95 beside/without uploads {quantile(took[True], 0.95) / quantile(took[False], 0.95):.2f}", flush=True
+        f"ratio p95 beside/without uploads {quantile(took[True], 0.95) / quantile(took[False], 0.95):.2f}, median of {len(ratios)} pairs "
+        f"{statistics.median(ratios):.2f}",
+        flush=True,
     )
     made.clear()
 
