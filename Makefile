@@ -29,7 +29,7 @@ REGISTRY = index="$${UV_DEFAULT_INDEX:-$${UV_INDEX_URL:-$(call pip_says,index-ur
 	if [ -n "$$index" ]; then export UV_DEFAULT_INDEX="$$index"; fi; \
 	if [ -f "$$certificate" ]; then export SSL_CERT_FILE="$$certificate"; fi;
 
-.PHONY: images help run chaos chaos-ci measure bench growth visits limits beside latency notices drills events traces trust restore forecast serve redirects uploads backlog pictures generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
+.PHONY: images help run chaos chaos-ci measure bench growth visits limits beside latency notices drills events publishing traces trust restore forecast serve redirects uploads backlog pictures generators wheels notice schemas sbom audit test test-all lock lint types check format clean reset install
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -98,6 +98,9 @@ pictures: $(READY) ## what becomes of hostile and misleading pictures, the memor
 
 events: $(READY) ## what an event costs, and the relay beside a plain loop of the same client; BEAT_TEST_RABBITMQ adds RabbitMQ
 	@$(BIN)/python -m bench.events $(ARGS)
+
+publishing: $(READY) ## the scrapes without a publisher, beside one whose sink is up, and beside one whose sink is down; BEAT_TEST_RABBITMQ adds RabbitMQ
+	@$(BIN)/python -m bench.publishing $(ARGS)
 
 traces: $(READY) ## what the export of traces costs, for each ended request and for each span
 	@$(BIN)/python -m bench.traces $(ARGS)

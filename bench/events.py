@@ -225,10 +225,10 @@ def rabbit(home: Home) -> Iterator[Place | None]:
         yield None
         return
     with rabbitmq.running(home, Path(binary)) as server:
-        yield asyncio.run(_queue(server))
+        yield asyncio.run(queue_on(server))
 
 
-async def _queue(server: rabbitmq.RabbitMQ) -> Place:
+async def queue_on(server: rabbitmq.RabbitMQ) -> Place:
     place = Place("bench", server.url(), options={"exchange": EXCHANGE})
     sink = make_sink(place)
     await sink.open()
