@@ -1,4 +1,4 @@
-"""RabbitMQ from Debian's package: one node of its own, which may be killed and started again. It keeps what it stored."""
+"""RabbitMQ from Debian's package: one node of its own, or a cluster. A node may be killed and started again, and keeps what it stored."""
 
 import contextlib
 import os
@@ -35,16 +35,19 @@ class RabbitMQ:
     node: str
     password: str = field(repr=False)
     env: Mapping[str, str] = field(repr=False)
+    joined: bool = False
+    """The node uses the `epmd` of the one that it has joined."""
     _epmd: subprocess.Popen[bytes] | None = None
     _server: subprocess.Popen[bytes] | None = None
 
     @classmethod
-    def at(cls, home: Home, binary: Path) -> "RabbitMQ":
+    def at(cls, home: Home, binary: Path, name: str = "rabbitmq", *, joins: "RabbitMQ | None" = None) -> "RabbitMQ":
+        """`joins`: a node that already runs when this one is started for the first time, and whose cluster this one joins."""
         account = unprivileged()
-        folder = home.place_for(account) / "rabbitmq"
+        folder = home.place_for(account) / name
         folder.mkdir()
-        names = ("amqp", "amqps", "distribution", "epmd")
-        port, secure_port, distribution, epmd = (home.port(f"rabbitmq-{name}") for name in names)
+        port, secure_port, distribution = (home.port(f"{name}-{of}") for of in ("amqp", "amqps", "distribution"))
+        epmd = int(joins.env["ERL_EPMD_PORT"]) if joins else home.port("rabbitmq-epmd")
         pem = certificate(folder / "certificate.pem")
         password = home.secret("rabbitmq")
         cookie = folder / ".erlang.cookie"
@@ -56,6 +59,7 @@ class RabbitMQ:
             f"ssl_options.certfile = {pem}\nssl_options.keyfile = {pem}\ndefault_user = beat\ndefault_pass = {password}\n"
             f"disk_free_limit.absolute = 1MB\nvm_memory_high_watermark.absolute = {MOST_MEMORY}\n"
             "log.file.level = warning\n"
+            + (f"cluster_formation.classic_config.nodes.1 = {joins.node}\n" if joins else "")
         )
         cookie.chmod(0o400)
         if account:
@@ -79,7 +83,7 @@ class RabbitMQ:
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang,
         }
-        return cls(binary, folder, account, port, secure_port, pem, node, password, env)
+        return cls(binary, folder, account, port, secure_port, pem, node, password, env, joined=joins is not None)
 
     def url(self, *, user: str = "beat", password: str | None = None, vhost: str = "") -> str:
         return f"amqp://{user}:{password or self.password}@127.0.0.1:{self.port}/{vhost}"
@@ -105,7 +109,7 @@ class RabbitMQ:
         """Returns when the node takes connections; does nothing while it runs."""
         if self._server is not None:
             return
-        if self._epmd is None:
+        if self._epmd is None and not self.joined:
             epmd = shutil.which("epmd")
             assert epmd, "Erlang's epmd is not on PATH"
             # Else the node starts one that outlives it.
@@ -179,3 +183,17 @@ def running(home: Home, binary: Path) -> Iterator[RabbitMQ]:
         yield node
     finally:
         node.stop()
+
+
+@contextlib.contextmanager
+def cluster(home: Home, binary: Path) -> Iterator[list[RabbitMQ]]:
+    """Three nodes for the length of a `with` block."""
+    first = RabbitMQ.at(home, binary)
+    nodes = [first, *(RabbitMQ.at(home, binary, f"rabbitmq-{number}", joins=first) for number in (2, 3))]
+    try:
+        for node in nodes:
+            node.start()
+        yield nodes
+    finally:
+        for node in reversed(nodes):
+            node.stop()

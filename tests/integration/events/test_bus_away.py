@@ -281,6 +281,29 @@ async def test_s5_11_the_publisher_connects_again_by_itself(database: Database, 
     assert same_ids(events)
 
 
+async def test_s5_11_the_publisher_connects_to_another_node_of_a_cluster(
+    database: Database, settings: Settings
+) -> None:
+    """At the beginning no node is at the first address of the URL. The connection to the second one is cut when the first is there."""
+    one, other = a_bus(), a_bus()
+    async with up(one):
+        pass
+    async with up(other):
+        hosts = f"127.0.0.1:{one.stub.port},127.0.0.1:{other.stub.port}"
+        url = one.url.replace(f"127.0.0.1:{one.stub.port}", hosts)
+        async with publishing(settings, bus=url):
+            await write_many(database, 40, range(1, 3))
+            await until(lambda: passed(database, 80))
+            async with up(one):
+                for session in other.stub.sessions:
+                    session.cut()
+                await write_many(database, 40, range(3, 5))
+                await until(lambda: passed(database, 160))
+    assert (other.count, one.count) == (80, 80)
+    events = [of_message(message) for message in (*other.taken, *one.taken)]
+    assert first_occurrences(events) == all_of(40, 4)
+
+
 async def test_s5_12_only_what_every_queue_has_stored_counts_as_sent(database: Database, settings: Settings) -> None:
     """Confirms are on, and messages are persistent and mandatory, so a queue on several nodes has an event before Beat goes past it."""
     bus = a_bus()

@@ -8,7 +8,7 @@ import pytest
 from beat_actors.errors import BadSettings
 from beat_actors.events.sink import Place
 from beat_actors.events.sinks.amqp import AmqpSink
-from beat_actors.events.sinks.amqp.address import address
+from beat_actors.events.sinks.amqp.address import address, addresses
 from tests.certificates import certificate
 
 
@@ -32,6 +32,15 @@ def test_login_and_virtual_host_are_percent_decoded() -> None:
     assert found.name == "mq:1234"
 
 
+def test_a_url_of_a_cluster_names_several_nodes() -> None:
+    found = addresses(of("amqp://a%2Cb:p@mq1,mq2:1234,[::1]:5/events?exchange=other.dx"))
+    assert [(node.host, node.port) for node in found] == [("mq1", 5672), ("mq2", 1234), ("::1", 5)]
+    assert {(node.user, node.password, node.vhost, node.exchange) for node in found} == {
+        ("a,b", "p", "events", "other.dx")
+    }
+    assert [node.name for node in addresses(of("amqp://mq"))] == ["mq:5672"]
+
+
 def test_tls_checks_the_name_and_takes_an_authority_of_its_own(tmp_path: Path) -> None:
     cafile = certificate(tmp_path / "ca.pem")
     tls = address(of(f"amqps://mq?cafile={cafile}")).tls
@@ -46,6 +55,10 @@ def test_tls_checks_the_name_and_takes_an_authority_of_its_own(tmp_path: Path) -
         ("redis://u:s3cret@mq", "amqp://HOST"),
         ("amqp://u:s3cret@", "amqp://HOST"),
         ("amqp://u:s3cret@mq:99999", "cannot be read"),
+        ("amqp://u:s3cret@mq,", "different nodes"),
+        ("amqp://u:s3cret@mq,mq", "different nodes"),
+        ("amqp://u:s3cret@" + ",".join(f"mq{n}" for n in range(10)), "at most 9"),
+        ("amqp://u:s3cret@mq,other:99999", "cannot be read"),
         ("amqp://u:s3cret@mq?confirm=off", "unknown option 'confirm'"),
         ("amqp://u:s3cret@mq?heartbeat", "from 2 to 300"),
         ("amqp://u:s3cret@mq?heartbeat=0", "from 2 to 300"),

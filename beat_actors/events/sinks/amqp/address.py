@@ -1,11 +1,13 @@
 """Where a RabbitMQ is and how it is used, from the URL of a place: amqp://USER:PASSWORD@HOST:PORT/VHOST?exchange=beat.dx&heartbeat=10
 
+The URL of a cluster names its nodes with commas: amqp://USER:PASSWORD@HOST:PORT,HOST:PORT/VHOST. All have the same login and options.
+
 `amqps` is TLS, with the certificates of the system or those of `cafile`. `certfile` and `keyfile` are Beat's own certificate, for a server that asks
 for one.
 """
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,6 +21,7 @@ HEARTBEAT, LEAST_HEARTBEAT, MOST_HEARTBEAT = 10, 2, 300
 """Seconds. A dead connection is noticed after two heartbeats."""
 PORTS = {"amqp": 5672, "amqps": 5671}
 OF_TLS = ("cafile", "certfile", "keyfile")
+MOST_NODES = 9
 MOST_VHOST = 127
 """Bytes of the name of a virtual host."""
 
@@ -40,6 +43,20 @@ class Address:
     def name(self) -> str:
         """For messages to operators: without the login."""
         return f"{self.host}:{self.port}"
+
+
+def addresses(place: Place) -> tuple[Address, ...]:
+    """The nodes that the URL of `place` names, at least one, in its order. Raises `BadSettings` as `address` does."""
+    scheme, separator, rest = place.url.partition("://")
+    network = rest.partition("?")[0].partition("/")[0]
+    login, at, hosts = network.rpartition("@")
+    names = hosts.split(",")
+    if len(names) == 1:
+        return (address(place),)
+    if len(names) > MOST_NODES or not all(names) or len(set(names)) < len(names):
+        raise BadSettings(f"the URL has to name at most {MOST_NODES} different nodes, as in amqp://HOST:PORT,HOST:PORT")
+    tail = rest.removeprefix(network)
+    return tuple(address(replace(place, url=f"{scheme}{separator}{login}{at}{name}{tail}")) for name in names)
 
 
 def address(place: Place) -> Address:

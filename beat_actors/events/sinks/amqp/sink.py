@@ -1,4 +1,4 @@
-"""Events to an exchange of RabbitMQ (3.10 to 4.3): `amqp://…`, `amqps://…`.
+"""Events to an exchange of RabbitMQ (3.10 to 4.3): `amqp://…`, `amqps://…`. The URL of a cluster names several nodes, with commas.
 
 Options: `exchange` (default `beat.dx`), `heartbeat` in seconds (default 10), and with `amqps` the files `cafile`, `certfile` and `keyfile`. The exchange
 is a durable topic exchange. An event's routing key is its type. Nothing else is declared: a consumer declares its queue and binds it, and an event that
@@ -13,8 +13,8 @@ The login needs the permission `write` for the exchange, and `configure` if Beat
 
 from collections.abc import Mapping, Sequence
 
-from beat_actors.events.sink import Event, Place, Refusal, SinkUnavailable
-from beat_actors.events.sinks.amqp.address import address
+from beat_actors.events.sink import Event, Place, Refusal, SinkUnavailable, Trouble
+from beat_actors.events.sinks.amqp.address import addresses
 from beat_actors.events.sinks.amqp.connection import Connection, Limits
 from beat_actors.events.sinks.amqp.login import connected
 from beat_actors.events.sinks.amqp.messages import Messages
@@ -33,14 +33,32 @@ class AmqpSink:
     def __init__(self, place: Place) -> None:
         """Raises `BadSettings` for a URL or options that cannot be used."""
         self.limits = Limits()
-        self._address = address(place)
+        self._nodes = addresses(place)
+        self._address = self._nodes[0]
         self._messages = Messages(place, self._address.exchange)
         self._connection: Connection | None = None
 
     async def open(self, position: int = 0) -> None:  # noqa: ARG002 - RabbitMQ cannot say how far it has got
-        """Connect, log in, and declare the exchange if there is none of its name. Raises `SinkUnavailable`."""
+        """Connect, log in, and declare the exchange if there is none of its name. Raises `SinkUnavailable`.
+
+        The nodes are tried in turn, from the one after the last that was connected. A node that answers and refuses ends the search: the others of its
+        cluster have the same logins and exchanges.
+        """
         await self.close()
-        self._connection = await connected(self._address, self.limits)
+        start = self._nodes.index(self._address)
+        failed: list[str] = []
+        for node in (*self._nodes[start:], *self._nodes[:start]):
+            try:
+                self._connection = await connected(node, self.limits)
+            except SinkUnavailable as error:
+                if error.trouble is not Trouble.UNREACHABLE:
+                    raise
+                failed.append(str(error))
+            else:
+                # The next call begins with another node: this one may be why the connection ended.
+                self._address = self._nodes[(self._nodes.index(node) + 1) % len(self._nodes)]
+                return
+        raise SinkUnavailable(Trouble.UNREACHABLE, " ".join(failed))
 
     async def publish(self, events: Sequence[Event]) -> Mapping[int, Refusal]:
         """As in `Sink`. While the server is blocked nothing is written, and the call waits. Raises `SinkUnavailable`."""
