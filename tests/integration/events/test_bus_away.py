@@ -304,6 +304,26 @@ async def test_s5_11_the_publisher_connects_to_another_node_of_a_cluster(
     assert first_occurrences(events) == all_of(40, 4)
 
 
+async def test_s5_11_a_node_that_takes_connections_and_says_nothing_holds_up_one_attempt(
+    database: Database, settings: Settings
+) -> None:
+    """As a frozen node does. The publisher gives up the attempt, and begins the next one with the other node."""
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda _reader, writer: held.append(writer), "127.0.0.1", 0)
+    bus = a_bus()
+    async with up(bus):
+        port = silent.sockets[0].getsockname()[1]
+        url = bus.url.replace(f"127.0.0.1:{bus.stub.port}", f"127.0.0.1:{port},127.0.0.1:{bus.stub.port}")
+        async with publishing(settings, bus=url):
+            await write_many(database, 10, range(1, 3))
+            await until(lambda: passed(database, 20), 60)
+    silent.close()
+    for writer in held:
+        writer.close()
+    assert held
+    assert bus.count == 20
+
+
 async def test_s5_12_only_what_every_queue_has_stored_counts_as_sent(database: Database, settings: Settings) -> None:
     """Confirms are on, and messages are persistent and mandatory, so a queue on several nodes has an event before Beat goes past it."""
     bus = a_bus()

@@ -41,13 +41,15 @@ class AmqpSink:
     async def open(self, position: int = 0) -> None:  # noqa: ARG002 - RabbitMQ cannot say how far it has got
         """Connect, log in, and declare the exchange if there is none of its name. Raises `SinkUnavailable`.
 
-        The nodes are tried in turn, from the one after the last that was connected. A node that answers and refuses ends the search: the others of its
+        The nodes are tried in turn, from the one after the last that was tried. A node that answers and refuses ends the search: the others of its
         cluster have the same logins and exchanges.
         """
         await self.close()
         start = self._nodes.index(self._address)
         failed: list[str] = []
         for node in (*self._nodes[start:], *self._nodes[:start]):
+            # Before it is known how this goes: one that says nothing until the caller gives up must not be the first of the next call as well.
+            self._address = self._nodes[(self._nodes.index(node) + 1) % len(self._nodes)]
             try:
                 self._connection = await connected(node, self.limits)
             except SinkUnavailable as error:
@@ -55,8 +57,6 @@ class AmqpSink:
                     raise
                 failed.append(str(error))
             else:
-                # The next call begins with another node: this one may be why the connection ended.
-                self._address = self._nodes[(self._nodes.index(node) + 1) % len(self._nodes)]
                 return
         raise SinkUnavailable(Trouble.UNREACHABLE, " ".join(failed))
 
