@@ -43,7 +43,7 @@ def errors(directory: Path, since: Mark) -> list[str]:
 
 def _lines(directory: Path, since: Mark, part: bytes) -> Iterator[dict[str, Any]]:
     """The lines of JSON that contain the part."""
-    for log in directory.glob("*.log"):
+    for log in sorted(directory.glob("*.log")):
         with log.open("rb") as file:
             file.seek(since.ends.get(log, 0))
             for text in file:
