@@ -28,6 +28,8 @@ REMEMBERED, FOR = 10_000, 60.0
 """Contents that are remembered to be in the bucket, and for how many seconds. Those that delete objects wait longer."""
 ASKED, WITHIN = 200, 0.05
 """Contents that the database is asked about at once, and seconds in which they are collected."""
+SOON = 0.005
+"""The same for a content that a reader waits for."""
 ASKS = 2
 """Questions, and with them connections to the database, at once."""
 DAMAGED = "damaged"
@@ -127,7 +129,8 @@ class Breaker:
 
 
 class Storing:
-    """For the tasks of one event loop. `known`: asks the database which contents are in the bucket. `trouble`: gets what the bucket said once it is
+    """For the tasks of one event loop. `known`: asks the database which contents are in the bucket. `most`: contents that it is asked about
+    at once, whatever else comes. `trouble`: gets what the bucket said once it is
     taken to be down, and None when it takes objects again."""
 
     def __init__(
@@ -136,8 +139,12 @@ class Storing:
         known: Callable[[Sequence[bytes]], Awaitable[set[bytes]]],
         breaker: Breaker | None = None,
         trouble: Callable[[str | None], None] = lambda _said: None,
+        most: Callable[[], int] = lambda: ASKED,
     ) -> None:
         self.breaker = breaker or Breaker()
+        self._most = most
+        self._ask_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._trouble = trouble
         self.waiting = 0
         """Uploads that have their picture, and wait for the bucket."""
@@ -149,8 +156,8 @@ class Storing:
         self._asking: set[asyncio.Task[None]] = set()
         self._asks = asyncio.Semaphore(ASKS)
 
-    async def place(self, what: Content) -> Placed:
-        """Have it in the bucket. Raises `BucketDown`, `ObjectsUnavailable`, and `StorageUnavailable` where the database does not answer."""
+    async def place(self, what: Content, *, soon: bool = False) -> Placed:
+        """Have it in the bucket. `soon`: a reader waits for it. Raises `BucketDown`, `ObjectsUnavailable`, and `StorageUnavailable` where the database does not answer."""
         content = what.digest
         if (how := self._remembered(content)) is not None:
             return Placed(how, 0)
@@ -159,7 +166,7 @@ class Storing:
         mine = self._under_way[content] = asyncio.get_running_loop().create_future()
         self.waiting += 1
         try:
-            placed = await self._place(what)
+            placed = await self._place(what, soon)
         except BaseException as error:
             mine.set_exception(error if isinstance(error, Exception) else BucketDown(FIRST_PAUSE))
             mine.exception()  # nobody may wait for it
@@ -172,8 +179,8 @@ class Storing:
             self.waiting -= 1
             del self._under_way[content]
 
-    async def _place(self, what: Content) -> Placed:
-        if await self._is_known(what.digest):
+    async def _place(self, what: Content, soon: bool) -> Placed:
+        if await self._is_known(what.digest, soon):
             return Placed(How.KNOWN, 0)
         if pause := self.breaker.pause:
             raise BucketDown(pause)
@@ -226,17 +233,24 @@ class Storing:
             return await self._store.put_file(key, what.file, what.size, **headers)
         return await self._store.put(key, what.data, sha256=what.digest, **headers)
 
-    async def _is_known(self, content: bytes) -> bool:
+    async def _is_known(self, content: bytes, soon: bool) -> bool:
         """Ask together with others that ask at the same time."""
-        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[bool] = loop.create_future()
         self._asked[content] = answer
-        if len(self._asked) >= ASKED:
+        at = loop.time() + (SOON if soon else WITHIN)
+        if len(self._asked) >= self._most():
             self._ask()
-        elif len(self._asked) == 1:
-            asyncio.get_running_loop().call_later(WITHIN, self._ask)
+        elif self._timer is None or at < self._ask_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer, self._ask_at = loop.call_at(at, self._ask), at
         return await answer
 
     def _ask(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         asked, self._asked = self._asked, {}
         if asked:
             task = asyncio.create_task(self._answer(asked))

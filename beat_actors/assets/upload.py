@@ -130,7 +130,7 @@ class Upload:
             return _later(asset, f"conversion: {error}", max(20.0, backoff(asset.attempts)), spent=spent)
         got.data = b""  # what is stored may be a copy, and may wait for the bucket for seconds
         try:
-            placed = await self._storing.place(content)
+            placed = await self._storing.place(content, soon=asset.wanted)
         except (BucketDown, StorageUnavailable):
             return End(asset, State.PENDING, counts=False, spent=spent)
         except ObjectsUnavailable as error:

@@ -63,14 +63,14 @@ class Uploader:
         caps: Caps | None = None,
         trouble: Callable[[str | None], None] = lambda _said: None,
     ) -> None:
-        self.storing = Storing(store, partial(commits.known, database), trouble=trouble)
+        self.storing = Storing(store, partial(commits.known, database), trouble=trouble, most=self._together)
         self._database = database
         self._store = store
         self._slots = slots
         self._starts = Starts(per_second)
         self._caps = caps or Caps(database)
         self._upload = Upload(origin, check, self.storing)
-        self._committer = Committer(self._write, self._done)
+        self._committer = Committer(self._write, self._done, self._together)
         self._in_flight: dict[tuple[object, int], InFlight] = {}
         self._ageing, self._rate = Ageing(), Rate()
         self._urgent = horizon(COUNTED, self._rate.per_second)
@@ -92,6 +92,10 @@ class Uploader:
     def rate(self) -> float:
         """Uploads a second, lately."""
         return self._rate.per_second
+
+    def _together(self) -> int:
+        """Uploads that need not wait for others to ask or to commit. Where few are in flight, they would wait for some that cannot come."""
+        return max(1, min(BATCH, len(self._in_flight) // 4))
 
     def wake(self) -> None:
         """There may be something to claim. Call it on the event loop."""

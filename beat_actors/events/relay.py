@@ -30,7 +30,9 @@ DEPTH = 3
 LEASE_SECONDS = 10.0
 SAVE_EVERY, RENEW_EVERY = 0.25, 3.0
 """Seconds between two writes of the place: while it moves, and while it does not."""
-TICK = 3.0
+TICK = 2.0
+"""Seconds that it sleeps at most, and pauses after an error."""
+LOOKS = 3.0
 """Seconds between two looks for parked events and replays."""
 OPENS_WITHIN = 8.0
 STAND_FIRST, STAND_MOST = 0.25, 2.0
@@ -171,7 +173,7 @@ class Relay:
         self._window.wake(now)
         if len(self._window) >= WINDOW:
             self._window.make_room()
-        if self._open and self._standing is None and now - self._ticked_at >= TICK:
+        if self._open and self._standing is None and now - self._ticked_at >= LOOKS:
             self._ticked_at = now
             self._again.begin()
 

@@ -230,8 +230,12 @@ class _Within:
     ) -> None:
         try:
             await self._ends.__aexit__(kind, error, trace)
-        except TimeoutError as timeout:
-            error = timeout
+        except TimeoutError:
+            # No name is bound to it: an error that its own frame refers to would keep the body of the request until garbage is collected.
+            raise self._late() from None
         if isinstance(error, TimeoutError):
-            said = f"the bucket {self._where} did not answer within {self._seconds:g} s"
-            raise ObjectsUnavailable(said, reason="unreachable") from None
+            raise self._late() from None
+
+    def _late(self) -> ObjectsUnavailable:
+        said = f"the bucket {self._where} did not answer within {self._seconds:g} s"
+        return ObjectsUnavailable(said, reason="unreachable")
