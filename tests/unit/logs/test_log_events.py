@@ -149,7 +149,7 @@ def test_p8_lines_of_libraries_write_no_secret(written: io.StringIO) -> None:
 
 def test_a_line_of_a_library_is_an_event(written: io.StringIO) -> None:
     def log() -> None:
-        logging.getLogger("a.library").error("it failed: %s", "a text\nof two lines")
+        logging.getLogger("a.package").error("it failed: %s", "a text\nof two lines")
 
     thread = threading.Thread(target=log)
     thread.start()
@@ -158,7 +158,7 @@ def test_a_line_of_a_library_is_an_event(written: io.StringIO) -> None:
     assert {name: line[name] for name in ("event", "level", "logger", "message", "service")} == {
         "event": "library",
         "level": "error",
-        "logger": "a.library",
+        "logger": "a.package",
         "message": "it failed: a text\nof two lines",
         "service": "test",
     }
@@ -183,7 +183,7 @@ def test_an_outage_that_a_library_logs_has_no_traceback_and_a_defect_has_one(
     try:
         raise error
     except Exception:
-        logging.getLogger("a.library").exception("work failed")
+        logging.getLogger("a.package").exception("work failed")
     (text,) = written.getvalue().splitlines()
     line = json.loads(text)
     assert line.get("error") == said
