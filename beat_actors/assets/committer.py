@@ -11,6 +11,7 @@ from dataclasses import replace
 from beat_actors.assets.claims import LEASE
 from beat_actors.assets.commits import End, Ended, State
 from beat_actors.assets.fetched import printable
+from beat_actors.assets.soonest import Soonest
 from beat_actors.errors import StorageBrokenOff, StorageUnavailable
 from beat_actors.logger import get_logger
 
@@ -40,8 +41,7 @@ class Committer:
         self._done = done
         self._most = most
         self._ends: list[End] = []
-        self._at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._due = Soonest(self._flush)
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._running: set[asyncio.Task[None]] = set()
 
@@ -50,14 +50,8 @@ class Committer:
         self._ends.append(end if end.failure is None else replace(end, failure=printable(end.failure)))
         if len(self._ends) >= self._most():
             self._flush()
-            return
-        loop = asyncio.get_running_loop()
-        at = loop.time() + (SOON if end.asset.wanted else WITHIN)
-        if self._timer is not None and self._at > at:
-            self._timer.cancel()
-            self._timer = None
-        if self._timer is None:
-            self._timer, self._at = loop.call_at(at, self._flush), at
+        else:
+            self._due.within(SOON if end.asset.wanted else WITHIN)
 
     async def drain(self) -> None:
         """Commit all that was added, and wait for it."""
@@ -66,9 +60,7 @@ class Committer:
             await asyncio.wait(self._running)
 
     def _flush(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._due.cancel()
         ends, self._ends = self._ends, []
         if ends:
             self._begin(ends)

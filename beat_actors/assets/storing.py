@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple, Protocol
 
 from beat_actors.assets.commits import How
 from beat_actors.assets.serving.places import key_of
+from beat_actors.assets.soonest import Soonest
 from beat_actors.errors import ObjectMissing, ObjectsUnavailable
 from beat_actors.logger import get_logger
 from beat_actors.transport.objects import SLOW, Head
@@ -143,8 +144,7 @@ class Storing:
     ) -> None:
         self.breaker = breaker or Breaker()
         self._most = most
-        self._ask_at = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._due = Soonest(self._ask)
         self._trouble = trouble
         self.waiting = 0
         """Uploads that have their picture, and wait for the bucket."""
@@ -235,22 +235,16 @@ class Storing:
 
     async def _is_known(self, content: bytes, soon: bool) -> bool:
         """Ask together with others that ask at the same time."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[bool] = loop.create_future()
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._asked[content] = answer
-        at = loop.time() + (SOON if soon else WITHIN)
         if len(self._asked) >= self._most():
             self._ask()
-        elif self._timer is None or at < self._ask_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer, self._ask_at = loop.call_at(at, self._ask), at
+        else:
+            self._due.within(SOON if soon else WITHIN)
         return await answer
 
     def _ask(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._due.cancel()
         asked, self._asked = self._asked, {}
         if asked:
             task = asyncio.create_task(self._answer(asked))

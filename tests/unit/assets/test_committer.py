@@ -95,11 +95,11 @@ async def test_an_end_for_which_a_reader_waits_shortens_the_wait_of_those_before
     committer = Committer(nothing_written, lambda _ends: None)
     loop = asyncio.get_running_loop()
     committer.add(End(claimed(1), State.COMPLETE))
-    late = committer._at
+    late = committer._due.at
     committer.add(End(claimed(2)._replace(wanted=True), State.COMPLETE))
-    assert loop.time() < committer._at < late
+    assert loop.time() < committer._due.at < late
     committer.add(End(claimed(3), State.COMPLETE))
-    assert committer._at < late
+    assert committer._due.at < late
     await committer.drain()
 
 
